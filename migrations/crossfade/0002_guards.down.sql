@@ -1,0 +1,2 @@
+drop function crossfade.guard_source();
+drop function crossfade.guard_target();

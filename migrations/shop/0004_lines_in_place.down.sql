@@ -1,0 +1,1 @@
+drop table legacy.order_items;

@@ -1,0 +1,2 @@
+alter table legacy.order_items
+    drop constraint order_items_order_id_fkey;

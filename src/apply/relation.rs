@@ -1,0 +1,53 @@
+//! How the columns of a published relation map to the columns a plan uses.
+
+use crate::error::{Error, Kind, Result};
+use crate::transform::Plan;
+use crate::wal::pgoutput::Relation;
+
+/// For one source: where its used columns stand in the relation's tuples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Position of the source among the run's sources.
+    pub source: usize,
+    /// For each used column its position in a tuple.
+    pub columns: Vec<usize>,
+    /// For each key column its position in a tuple.
+    pub key: Vec<usize>,
+}
+
+/// Maps a relation as the stream now describes it. Columns that no target uses
+/// may come and go; a used one must still be there with the same type.
+///
+/// # Errors
+/// [`Kind::SchemaChange`] naming the column.
+pub fn map(source: usize, plan: &Plan, relation: &Relation) -> Result<Mapping> {
+    let find = |index: usize| -> Result<usize> {
+        let column = &plan.source.columns[index];
+        let changed = |what: &str| {
+            Error::new(
+                Kind::SchemaChange,
+                format!(
+                    "column {} of {}, which module {} uses, {what}",
+                    column.quoted(),
+                    plan.source.name,
+                    plan.module.name
+                ),
+            )
+        };
+        let position = relation
+            .columns
+            .iter()
+            .position(|c| c.name == column.name)
+            .ok_or_else(|| changed("was dropped or renamed"))?;
+        let now = &relation.columns[position];
+        if now.type_oid != column.type_oid || now.typmod != column.typmod {
+            return Err(changed("was changed to another type"));
+        }
+        Ok(position)
+    };
+    Ok(Mapping {
+        source,
+        columns: plan.used.iter().map(|&i| find(i)).collect::<Result<_>>()?,
+        key: plan.key.iter().map(|&i| find(i)).collect::<Result<_>>()?,
+    })
+}

@@ -1,0 +1,208 @@
+//! A transform module for one table: its children, its way back, its configuration.
+
+use std::fmt::Write;
+
+use super::super::schema::Table;
+use super::child::Child;
+use super::migration::{Migration, Phase, Script};
+use super::name::{Names, ident, list, slug, table};
+
+/// One table whose columns move to children, all in one switch.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// The folder under `transforms/`, the migration's name.
+    pub name: String,
+    pub parent: crate::pg::QualifiedName,
+    pub children: Vec<Child>,
+    /// For the plan's reader.
+    pub notes: Vec<String>,
+    /// Whether the moved columns can be rebuilt.
+    pub way_back: bool,
+}
+
+impl Module {
+    /// The files: names below the module's folder, and texts.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, String)> {
+        let mut files = vec![("transform.toml".to_owned(), self.toml())];
+        for (child, file) in self.children.iter().zip(self.select_files()) {
+            files.push((file, child.select()));
+        }
+        if self.way_back {
+            files.push(("reverse.sql".to_owned(), self.reverse()));
+        }
+        files
+    }
+
+    /// `order_items.sql`: no name twice.
+    fn select_files(&self) -> Vec<String> {
+        let mut files: Vec<String> = Vec::new();
+        for child in &self.children {
+            let stem = slug(&child.name.name);
+            let mut file = format!("{stem}.sql");
+            let mut number = 2;
+            while files.contains(&file) || file == "reverse.sql" {
+                file = format!("{stem}_{number}.sql");
+                number += 1;
+            }
+            files.push(file);
+        }
+        files
+    }
+
+    fn moved(&self) -> Vec<String> {
+        self.children.iter().flat_map(Child::moved).collect()
+    }
+
+    fn toml(&self) -> String {
+        let mut toml = format!(
+            "# Columns of {} move to tables of their own; the table itself stays.\nsource = {}\n\
+             # Read-only from the switch on, dropped by the migration that `crossfade finish` writes.\nmoved = [{}]\n",
+            table(&self.parent),
+            quoted(&table(&self.parent)),
+            strings(&self.moved()),
+        );
+        for (child, file) in self.children.iter().zip(self.select_files()) {
+            let _ = write!(
+                toml,
+                "\n[[target]]\ntable      = {}\nsource_key = [{}]\nselect     = {}\n",
+                quoted(&table(&child.name)),
+                strings(&child.key_names()),
+                quoted(&file)
+            );
+        }
+        if self.way_back {
+            toml.push_str("\n[reverse]\nselect = \"reverse.sql\"\n");
+        }
+        toml
+    }
+
+    /// The key and the moved columns, out of the children.
+    fn reverse(&self) -> String {
+        let mut parts: Vec<String> = self.children.first().map_or_else(Vec::new, |child| {
+            child
+                .key
+                .iter()
+                .map(|(key, _)| format!("o.{}", ident(&key.name)))
+                .collect()
+        });
+        parts.extend(self.children.iter().flat_map(Child::rebuilt));
+        format!(
+            "-- The moved columns, out of the new tables. It begins with the table itself, of which it\n\
+             -- reads nothing but the key: a row without children has them too.\n\
+             select\n    {}\nfrom {} o\n",
+            parts.join(",\n    "),
+            table(&self.parent)
+        )
+    }
+
+    /// The configuration of this migration. `url` has no password in it.
+    #[must_use]
+    pub fn config(&self, url: &str) -> String {
+        format!(
+            "# Passwords belong in PGPASSWORD, ~/.pgpass or CROSSFADE_SOURCE_URL.\n\
+             name = {}\ntransforms = [{}]\n\n[source]\nurl = {}\n\n[switch]\n\
+             # The table stays; only the moved columns become read-only.\nstrategy = \"columns\"\n",
+            quoted(&self.name),
+            quoted(&format!("transforms/{}", self.name)),
+            quoted(url)
+        )
+    }
+
+    /// The new tables, empty.
+    #[must_use]
+    pub fn expand(&self) -> Migration {
+        let creates = self.children.iter().map(Child::create).collect();
+        let drops = self
+            .children
+            .iter()
+            .rev()
+            .map(|c| format!("drop table {}", table(&c.name)))
+            .collect();
+        Migration {
+            phase: Phase::Expand,
+            name: format!("children_of_{}", slug(&self.parent.name)),
+            about: format!(
+                "The new tables of {}, empty: `crossfade run` fills them.",
+                table(&self.parent)
+            ),
+            risks: Vec::new(),
+            up: Script::Transaction(creates),
+            down: Script::Transaction(drops),
+        }
+    }
+
+    /// The foreign keys of the children: once the old columns are gone for good. Before
+    /// that a cascade would meet the guard of whichever side is read-only.
+    #[must_use]
+    pub fn foreign_keys(&self, names: &mut Names) -> Migration {
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for child in &self.children {
+            let own = table(&child.name);
+            let keys = child.key_names();
+            let name = ident(&names.constraint(&child.name, &keys, "_fkey"));
+            let referenced: Vec<&str> = child.key.iter().map(|(k, _)| k.name.as_str()).collect();
+            up.push(format!(
+                "alter table {own}\n    add constraint {name} foreign key ({}) references {} ({}) on delete cascade not valid",
+                list(&keys),
+                table(&child.parent),
+                list(&referenced)
+            ));
+            up.push(format!("alter table {own} validate constraint {name}"));
+            down.push(format!("alter table {own} drop constraint {name}"));
+        }
+        down.reverse();
+        Migration {
+            phase: Phase::Contract,
+            name: format!("references_of_{}", slug(&self.parent.name)),
+            about: format!(
+                "The children of {} refer to it. After `crossfade finish` only: until then a cascade would meet the guard of the side that is read-only.",
+                table(&self.parent)
+            ),
+            risks: vec![format!(
+                "validating fails where a child's row has no row in {}, and changes nothing then",
+                self.parent
+            )],
+            up: Script::Statements(up),
+            down: Script::Transaction(down),
+        }
+    }
+
+    /// Rows without children are told in one way only.
+    #[must_use]
+    pub fn normalise(&self, of: &Table, column: &str, empty: &str) -> Migration {
+        let name = ident(column);
+        Migration {
+            phase: Phase::Expand,
+            name: format!("one_empty_{}", slug(&format!("{}_{column}", of.name.name))),
+            about: format!(
+                "{}.{name} says \"nothing\" as NULL and as {empty}; from here on as {empty}.",
+                table(&of.name)
+            ),
+            risks: vec![format!(
+                "an application that goes on writing NULL into {name} keeps the verification from passing: let it write {empty}"
+            )],
+            up: Script::Statements(vec![
+                super::backfill::Backfill {
+                    of,
+                    set: format!("{name} = {empty}"),
+                    pending: format!("{name} is null"),
+                }
+                .sql(),
+            ]),
+            down: Script::Nothing(
+                "Both ways meant the same; which row had which is not remembered.".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A TOML basic string: JSON's escapes are a part of TOML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn strings(texts: &[String]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|t| quoted(t)).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,292 @@
+//! Foreign keys: checked for new rows first, for those that are there afterwards.
+
+use super::super::schema::{Action, Database, ForeignKey, Table, TableKind};
+use super::migration::{Migration, Phase, Script};
+use super::name::{Names, ident, kept, list, slug, table};
+use crate::pg::QualifiedName;
+
+/// A reference that is to be declared.
+pub struct Wanted<'a> {
+    pub child: &'a Table,
+    pub columns: &'a [String],
+    pub parent: &'a QualifiedName,
+    pub parent_columns: &'a [String],
+    /// Rows that refer to nothing.
+    pub orphans: u64,
+}
+
+/// The constraint for new rows, the rows that refer to nothing set aside, and the check
+/// of what is there.
+///
+/// # Errors
+/// Why the plan leaves it to people.
+pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Vec<Migration>, String> {
+    let own = &wanted.child.name;
+    if wanted.child.kind == TableKind::Partitioned {
+        return Err(format!(
+            "{own} is partitioned: a foreign key on it cannot be added NOT VALID, and checking every row would keep writers of both tables waiting. Add it to each partition NOT VALID, validate these, then add it to {own}"
+        ));
+    }
+    let constraint = names.constraint(own, wanted.columns, "_fkey");
+    let mut up = vec![not_valid(wanted, &constraint)];
+    let mut down = vec![format!(
+        "alter table {} drop constraint {}",
+        table(own),
+        ident(&constraint)
+    )];
+    let mut risks = vec![format!(
+        "an application that writes a row of {own} before the one it refers to meets SQLSTATE 23503 from now on"
+    )];
+    let mut after = Vec::new();
+    let mut restored = false;
+    if wanted.orphans == 0 {
+        after.push(validate(own, &constraint));
+    } else if let Some(aside) = Aside::of(wanted, names) {
+        up.splice(0..0, aside.create);
+        // The values lead nowhere: they come back once nothing checks them.
+        down.extend(aside.restore);
+        restored = true;
+        after.push(aside.migration);
+        after.push(validate(own, &constraint));
+    } else {
+        risks.push(format!(
+            "{} rows of {own} refer to nothing, and the plan cannot set their column to NULL: decide what becomes of them, then run `alter table {} validate constraint {}`",
+            wanted.orphans,
+            table(own),
+            ident(&constraint)
+        ));
+    }
+    let mut migrations = vec![Migration {
+        phase: Phase::Expand,
+        name: format!(
+            "foreign_key_{}",
+            slug(&format!("{}_{}", own.name, wanted.columns.join("_")))
+        ),
+        about: format!(
+            "{} ({}) refers to {}: from now on for what is written.",
+            table(own),
+            list(wanted.columns),
+            table(wanted.parent)
+        ),
+        risks,
+        up: Script::Transaction(up),
+        // The lock of the constraint is not held while rows are written.
+        down: if restored {
+            Script::Statements(down)
+        } else {
+            Script::Transaction(down)
+        },
+    }];
+    migrations.extend(after);
+    Ok(migrations)
+}
+
+fn not_valid(wanted: &Wanted<'_>, constraint: &str) -> String {
+    format!(
+        "alter table {}\n    add constraint {} foreign key ({}) references {} ({}) not valid",
+        table(&wanted.child.name),
+        ident(constraint),
+        list(wanted.columns),
+        table(wanted.parent),
+        list(wanted.parent_columns)
+    )
+}
+
+/// The check of the rows that are there: readers and writers go on meanwhile.
+#[must_use]
+pub fn validate(own: &QualifiedName, constraint: &str) -> Migration {
+    Migration {
+        phase: Phase::Expand,
+        name: format!("validate_{}", slug(constraint)),
+        about: format!(
+            "Checks the rows of {} that were there before {}; writers go on.",
+            table(own),
+            ident(constraint)
+        ),
+        risks: vec![format!(
+            "reads every row of {own}; it fails where one refers to nothing, and changes nothing then"
+        )],
+        up: Script::Statements(vec![format!(
+            "alter table {} validate constraint {}",
+            table(own),
+            ident(constraint)
+        )]),
+        down: Script::Nothing(
+            "That rows were checked is nothing to take back: the constraint goes with the migration before."
+                .to_owned(),
+        ),
+    }
+}
+
+/// Where dangling values are kept before they are set to NULL.
+struct Aside {
+    create: Vec<String>,
+    restore: Vec<String>,
+    migration: Migration,
+}
+
+impl Aside {
+    /// `None` where a column cannot be NULL, or the table has no key to keep them by.
+    fn of(wanted: &Wanted<'_>, names: &mut Names) -> Option<Self> {
+        let child = wanted.child;
+        let key = &child.primary_key.as_ref()?.columns;
+        let nullable = |name: &String| child.column(name).is_some_and(|c| !c.not_null);
+        if !wanted.columns.iter().all(nullable) {
+            return None;
+        }
+        let aside = names.relation(&QualifiedName::new(
+            child.name.schema.clone(),
+            format!("{}_{}_orphans", child.name.name, wanted.columns.join("_")),
+        ));
+        let columns: Vec<String> = [&key[..], wanted.columns].concat();
+        let mut definition = Vec::new();
+        for name in &columns {
+            definition.push(format!(
+                "{} {}",
+                ident(name),
+                child.column(name)?.data_type.sql
+            ));
+        }
+        definition.push(format!("primary key ({})", list(key)));
+        let set = |value: &dyn Fn(&str) -> String| {
+            let set: Vec<_> = wanted.columns.iter().map(|c| value(&ident(c))).collect();
+            set.join(", ")
+        };
+        let update = |set: String| {
+            format!(
+                "update {} t set {set}\nfrom {} a\nwhere {}",
+                table(&child.name),
+                table(&aside),
+                joined(("t", key), ("a", key))
+            )
+        };
+        let batched = |update: String| match &key[..] {
+            [only] => format!(
+                "-- batch: {} by {only}, 5000 rows\n{update} and t.{only} between $1 and $2",
+                table(&child.name),
+                only = ident(only)
+            ),
+            _ => update,
+        };
+        Some(Self {
+            create: vec![
+                format!(
+                    "create table {} (\n    {}\n)",
+                    table(&aside),
+                    definition.join(",\n    ")
+                ),
+                kept(&aside),
+            ],
+            restore: vec![
+                batched(update(set(&|c| format!("{c} = a.{c}")))),
+                format!("drop table {}", table(&aside)),
+            ],
+            migration: Migration {
+                phase: Phase::Expand,
+                name: format!("orphans_{}", slug(&aside.name)),
+                about: format!(
+                    "Rows of {} that refer to nothing: their values are kept in {} and set to NULL.",
+                    table(&child.name),
+                    table(&aside)
+                ),
+                risks: vec![format!(
+                    "{} rows of {} lose a value that leads nowhere; it stays in {}. Where they should be deleted or mended otherwise, do that instead of this file",
+                    wanted.orphans, child.name, aside
+                )],
+                up: Script::Statements(vec![
+                    collect(wanted, &aside, &columns),
+                    batched(update(set(&|c| format!("{c} = null")))),
+                ]),
+                down: Script::Nothing(
+                    "The values come back with the migration before, once nothing checks them."
+                        .to_owned(),
+                ),
+            },
+        })
+    }
+}
+
+/// Copies the rows that refer to nothing.
+fn collect(wanted: &Wanted<'_>, aside: &QualifiedName, columns: &[String]) -> String {
+    let filled: Vec<_> = wanted
+        .columns
+        .iter()
+        .map(|c| format!("t.{} is not null", ident(c)))
+        .collect();
+    let values: Vec<_> = columns.iter().map(|c| format!("t.{}", ident(c))).collect();
+    format!(
+        "insert into {} ({})\nselect {}\nfrom {} t\nwhere {}\n  and not exists (select from {} p where {})\non conflict do nothing",
+        table(aside),
+        list(columns),
+        values.join(", "),
+        table(&wanted.child.name),
+        filled.join(" and "),
+        table(wanted.parent),
+        joined(("p", wanted.parent_columns), ("t", wanted.columns))
+    )
+}
+
+/// `a.x = b.y and …`
+fn joined(left: (&str, &[String]), right: (&str, &[String])) -> String {
+    let pairs: Vec<_> = left
+        .1
+        .iter()
+        .zip(right.1)
+        .map(|(a, b)| format!("{}.{} = {}.{}", left.0, ident(a), right.0, ident(b)))
+        .collect();
+    pairs.join(" and ")
+}
+
+/// A foreign key that another one makes superfluous.
+#[must_use]
+pub fn drop(of: &Table, key: &ForeignKey) -> Migration {
+    let own = table(&of.name);
+    let name = ident(&key.name);
+    Migration {
+        phase: Phase::Expand,
+        name: format!("drop_foreign_key_{}", slug(&key.name)),
+        about: format!("Drops the foreign key {name} of {own}."),
+        risks: Vec::new(),
+        up: Script::Transaction(vec![format!("alter table {own} drop constraint {name}")]),
+        down: Script::Statements(
+            [
+                Some(format!(
+                    "alter table {own}\n    add constraint {name} foreign key ({}) references {} ({}){}{} not valid",
+                    list(&key.columns),
+                    table(&key.referenced),
+                    list(&key.referenced_columns),
+                    action("delete", key.on_delete),
+                    action("update", key.on_update)
+                )),
+                key.valid
+                    .then(|| format!("alter table {own} validate constraint {name}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        ),
+    }
+}
+
+/// ` on delete cascade`, or nothing.
+pub fn action(on: &str, action: Action) -> String {
+    let what = match action {
+        Action::NoAction => return String::new(),
+        Action::Restrict => "restrict",
+        Action::Cascade => "cascade",
+        Action::SetNull => "set null",
+        Action::SetDefault => "set default",
+    };
+    format!(" on {on} {what}")
+}
+
+/// The foreign keys of other tables and its own that use a column.
+#[must_use]
+pub fn uses(database: &Database, of: &Table, column: &str) -> bool {
+    of.in_foreign_key(column)
+        || database.tables.iter().any(|t| {
+            t.foreign_keys.iter().any(|f| {
+                f.referenced == of.name && f.referenced_columns.iter().any(|c| c == column)
+            })
+        })
+}

@@ -1,0 +1,105 @@
+//! The rows of every table, to see which values a way back has lost.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Client;
+
+use crate::error::{Context, Result};
+
+/// More rows of a seed than this are not compared.
+const MOST: i64 = 10_000;
+
+/// A row: each column's value as JSON text.
+type Row = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Contents {
+    /// By the table's quoted name; sorted rows.
+    tables: BTreeMap<String, Vec<Row>>,
+}
+
+impl Contents {
+    pub async fn read(client: &Client) -> Result<Self> {
+        let names = client
+            .query(
+                "select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+                 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                 where c.relkind = 'r' and n.nspname !~ '^pg_'
+                   and n.nspname not in ('information_schema', 'crossfade') order by 1",
+                &[],
+            )
+            .await?;
+        let mut tables = BTreeMap::new();
+        for name in names.iter().map(|r| r.get::<_, String>(0)) {
+            let rows = client
+                .query(
+                    &format!(
+                        "select array(select e.key from jsonb_each(to_jsonb(t)) e order by e.key),
+                                array(select e.value::text from jsonb_each(to_jsonb(t)) e order by e.key)
+                         from {name} t limit {MOST}"
+                    ),
+                    &[],
+                )
+                .await
+                .context(format!("reading {name}"))?;
+            let mut rows: Vec<Row> = rows
+                .iter()
+                .map(|r| {
+                    let keys: Vec<String> = r.get(0);
+                    keys.into_iter().zip(r.get::<_, Vec<String>>(1)).collect()
+                })
+                .collect();
+            rows.sort();
+            tables.insert(name, rows);
+        }
+        Ok(Self { tables })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tables.values().all(Vec::is_empty)
+    }
+
+    /// What of these rows is not in `found`, in words; never the values.
+    pub fn lost(&self, found: &Self) -> Vec<String> {
+        let mut lost = Vec::new();
+        for (table, rows) in &self.tables {
+            // A table that is missing is a difference of the schema.
+            let Some(have) = found.tables.get(table) else {
+                continue;
+            };
+            if rows == have {
+                continue;
+            }
+            if rows.len() != have.len() {
+                lost.push(format!(
+                    "{table} has {} rows, had {}",
+                    have.len(),
+                    rows.len()
+                ));
+                continue;
+            }
+            let columns: Vec<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
+            let mut named: Vec<String> = Vec::new();
+            for column in columns {
+                if named.contains(column) || !differs(column, rows, have) {
+                    continue;
+                }
+                named.push(column.clone());
+            }
+            lost.push(match named.len() {
+                0 => format!("the values of {table} belong to other rows"),
+                _ => format!("{table} has other values in {}", named.join(", ")),
+            });
+        }
+        lost
+    }
+}
+
+fn differs(column: &str, rows: &[Row], have: &[Row]) -> bool {
+    let values = |rows: &[Row]| {
+        let mut values: Vec<Option<String>> = rows.iter().map(|r| r.get(column).cloned()).collect();
+        values.sort();
+        values
+    };
+    values(rows) != values(have)
+}

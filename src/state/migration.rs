@@ -1,0 +1,172 @@
+//! The row of one migration: its phase and what operators asked of it.
+
+use tokio_postgres::GenericClient;
+
+use crate::error::{Error, Kind, Result};
+use crate::phase::Phase;
+
+/// One migration as stored.
+#[derive(Debug, Clone)]
+pub struct Migration {
+    pub id: i32,
+    pub name: String,
+    pub phase: Phase,
+    pub system_identifier: String,
+    pub module_hash: String,
+    pub paused: bool,
+    pub stop: bool,
+    /// Switches that committed, in either direction.
+    pub switches: i32,
+}
+
+const COLUMNS: &str = "id, name, phase, system_identifier, module_hash, paused, stop, switches";
+
+/// Finds the migration of that name.
+///
+/// # Errors
+/// Connection errors; a phase this version does not know.
+pub async fn find<C: GenericClient>(client: &C, name: &str) -> Result<Option<Migration>> {
+    let sql = format!("select {COLUMNS} from crossfade.migration where name = $1");
+    let Some(row) = client.query_opt(&sql, &[&name]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Migration {
+        id: row.get(0),
+        name: row.get(1),
+        phase: row.get::<_, String>(2).parse()?,
+        system_identifier: row.get(3),
+        module_hash: row.get(4),
+        paused: row.get(5),
+        stop: row.get(6),
+        switches: row.get(7),
+    }))
+}
+
+/// Finds the migration or says that it was not started.
+///
+/// # Errors
+/// [`Kind::Phase`] where there is none.
+pub async fn require<C: GenericClient>(client: &C, name: &str) -> Result<Migration> {
+    let missing = || {
+        Error::new(
+            Kind::Phase,
+            format!("migration {name} has not been started in this database"),
+        )
+        .remedy("start it with `crossfade run`")
+    };
+    let installed: bool = client
+        .query_one("select to_regclass('crossfade.migration') is not null", &[])
+        .await?
+        .get(0);
+    if !installed {
+        return Err(missing());
+    }
+    find(client, name).await?.ok_or_else(missing)
+}
+
+/// Creates the row in phase `preparing`, unless it exists.
+///
+/// # Errors
+/// Connection errors.
+pub async fn create<C: GenericClient>(
+    client: &C,
+    name: &str,
+    system_identifier: &str,
+    module_hash: &str,
+) -> Result<Migration> {
+    client
+        .execute(
+            "insert into crossfade.migration (name, phase, system_identifier, module_hash)
+             values ($1, $2, $3, $4) on conflict (name) do nothing",
+            &[
+                &name,
+                &Phase::Preparing.name(),
+                &system_identifier,
+                &module_hash,
+            ],
+        )
+        .await?;
+    require(client, name).await
+}
+
+/// Moves the migration from one phase to the next; does nothing when it is not in
+/// `from` (somebody else moved it), and says whether it did.
+///
+/// # Errors
+/// Connection errors.
+pub async fn advance<C: GenericClient>(
+    client: &C,
+    id: i32,
+    from: Phase,
+    to: Phase,
+) -> Result<bool> {
+    let stamp = match to {
+        Phase::Copying => ", copy_started_at = coalesce(copy_started_at, clock_timestamp())",
+        Phase::Streaming if from == Phase::Switched => {
+            ", switched_at = null, switches = switches + 1"
+        }
+        Phase::Streaming => ", copy_finished_at = clock_timestamp()",
+        Phase::Switched => ", switched_at = clock_timestamp(), switches = switches + 1",
+        Phase::Preparing | Phase::Gating => "",
+    };
+    // A switch and an abort meet in this row: who writes it first wins.
+    let sql = format!(
+        "update crossfade.migration set phase = $3 {stamp}
+         where id = $1 and phase = $2 and (not stop or $3 not in ('streaming', 'switched'))"
+    );
+    Ok(client
+        .execute(&sql, &[&id, &from.name(), &to.name()])
+        .await?
+        == 1)
+}
+
+/// Whether a daemon of this migration runs anywhere. Read from the lock table: to
+/// try for the lock could keep a daemon that is starting from getting it.
+///
+/// # Errors
+/// Connection errors.
+pub async fn has_daemon<C: GenericClient>(client: &C, id: i32) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select exists(select from pg_catalog.pg_locks l
+             where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+               and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+               and l.classid = $1::int4::oid and l.objid = $2::int4::oid)",
+            &[&super::DAEMON_LOCK, &id],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The number of a module's source in the state schema, made if it is new.
+///
+/// # Errors
+/// [`Kind::SchemaChange`] where the table was dropped and made anew meanwhile.
+pub async fn source_id<C: GenericClient>(
+    client: &C,
+    migration: i32,
+    module: &str,
+    table_oid: u32,
+) -> Result<i32> {
+    client
+        .execute(
+            "insert into crossfade.source (migration_id, module, table_oid) values ($1, $2, $3)
+             on conflict (migration_id, module) do nothing",
+            &[&migration, &module, &table_oid],
+        )
+        .await?;
+    let row = client
+        .query_one(
+            "select id, table_oid from crossfade.source where migration_id = $1 and module = $2",
+            &[&migration, &module],
+        )
+        .await?;
+    if row.get::<_, u32>(1) != table_oid {
+        return Err(Error::new(
+            Kind::SchemaChange,
+            format!("the source table of module {module} is not the one this migration began with"),
+        )
+        .remedy("`crossfade abort`, then start again"));
+    }
+    Ok(row.get(0))
+}

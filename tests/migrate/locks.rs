@@ -1,0 +1,255 @@
+//! Locks: what is predicted is what the server takes, and nobody is kept waiting.
+
+use std::collections::BTreeMap;
+
+use crossfade::migrate::facts::Facts;
+use crossfade::migrate::lock::{self, Mode, Work};
+use crossfade::sql;
+
+use crate::database::Database;
+
+const SCHEMA: &str = "
+create table parent (id int primary key, n int);
+create table t (id int primary key, a int, b varchar(10), c int check (c is not null), d int);
+insert into t select i, i, i, i, i from generate_series(1, 10) i;
+create index t_a on t (a);
+create unique index t_d on t (d);
+create table p (id int, k int) partition by range (k);
+create table p1 (id int, k int);
+create table p0 partition of p for values from (100) to (200);
+create view v as select id from t;
+create materialized view mv as select id from t;
+create unique index on mv (id);
+create function f() returns trigger language plpgsql as $$ begin return new; end $$;
+create trigger tr before insert on t for each row execute function f();
+alter table t add constraint valid_later check (a > 0) not valid";
+
+/// Each is run on its own and rolled back.
+const STATEMENTS: &[&str] = &[
+    "alter table t add column x int",
+    "alter table t add column x int default 3",
+    "alter table t add column x timestamptz default clock_timestamp()",
+    "alter table t add column x int generated always as (a + 1) stored",
+    "alter table t add column x bigserial",
+    "alter table t add column x int references parent (id)",
+    "alter table t drop column a",
+    "alter table t rename column a to z",
+    "alter table t alter column a type bigint",
+    "alter table t alter column b type varchar(20)",
+    "alter table t alter column b type text",
+    "alter table t alter column b type varchar(5)",
+    "alter table t alter column a set not null",
+    "alter table t alter column c set not null",
+    "alter table t alter column a drop not null",
+    "alter table t alter column a set default 3",
+    "alter table t alter column a set statistics 50",
+    "alter table t set (fillfactor = 70)",
+    "alter table t add constraint x check (a > 0)",
+    "alter table t add constraint x check (a > 0) not valid",
+    "alter table t add constraint x foreign key (a) references parent (id) not valid",
+    "alter table t add constraint x unique (a)",
+    "alter table t add constraint x unique using index t_d",
+    "alter table t validate constraint valid_later",
+    "alter table t drop constraint valid_later",
+    "alter table t enable row level security",
+    "alter table t disable trigger tr",
+    "alter table t set unlogged",
+    "alter table t rename to t2",
+    "alter table p attach partition p1 for values from (0) to (100)",
+    "alter table p detach partition p0",
+    "create table p2 partition of p for values from (200) to (300)",
+    "create table q (id int references parent (id))",
+    "create index x on t (b)",
+    "drop index t_a",
+    "reindex table t",
+    "reindex index t_a",
+    "create trigger x before update on t for each row execute function f()",
+    "drop trigger tr on t",
+    "create policy x on t using (true)",
+    "create or replace view v as select id from t",
+    "refresh materialized view mv",
+    "refresh materialized view concurrently mv",
+    "truncate t",
+    "drop table t cascade",
+    "lock table t in share mode",
+    "cluster t using t_pkey",
+    "update t set a = 1",
+    "delete from t",
+    "insert into t select 99, 1, 'x', 1, 99",
+];
+
+#[tokio::test]
+async fn predicted_locks_and_rewrites_are_those_that_the_server_makes() {
+    let database = Database::new().await;
+    database.sql(SCHEMA).await;
+    let known = "select c.oid::regclass::text, c.relfilenode from pg_class c
+                 where c.relkind in ('r', 'p', 'v', 'm') and c.relnamespace = 'public'::regnamespace";
+    for text in STATEMENTS {
+        let statement = &sql::split(text)[0];
+        assert!(statement.error.is_none(), "{text}: {:?}", statement.error);
+        let facts = Facts::gather(&database.client, std::iter::once(statement))
+            .await
+            .unwrap();
+        let mut predicted: BTreeMap<String, (Mode, Work)> = BTreeMap::new();
+        for lock in lock::locks(statement, &facts) {
+            let table = lock.table.to_string().replace("public.", "");
+            predicted.insert(table, (lock.mode, lock.work));
+        }
+        let files: BTreeMap<String, u32> = database
+            .client
+            .query(known, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|r| (r.get(0), r.get(1)))
+            .collect();
+        database.sql("begin").await;
+        let oids = "select oid from pg_class where relkind in ('r', 'p', 'v', 'm') and relnamespace = 'public'::regnamespace";
+        let names: BTreeMap<u32, String> = database
+            .client
+            .query(
+                &oids.replace("select oid", "select oid, oid::regclass::text"),
+                &[],
+            )
+            .await
+            .unwrap()
+            .iter()
+            .map(|r| (r.get(0), r.get(1)))
+            .collect();
+        database.sql(text).await;
+        let held = database
+            .client
+            .query(
+                "select l.relation, l.mode, c.relfilenode from pg_locks l
+                 left join pg_class c on c.oid = l.relation
+                 where l.pid = pg_backend_pid() and l.locktype = 'relation' and l.granted",
+                &[],
+            )
+            .await
+            .unwrap();
+        let mut taken: BTreeMap<String, Mode> = BTreeMap::new();
+        let mut rewritten = Vec::new();
+        for row in &held {
+            let Some(name) = names.get(&row.get::<_, u32>(0)) else {
+                continue;
+            };
+            let mode = Mode::of(row.get(1)).unwrap();
+            let strongest = taken.entry(name.clone()).or_insert(mode);
+            *strongest = (*strongest).max(mode);
+            let file = row.get::<_, Option<u32>>(2);
+            if file.is_some_and(|f| f != files[name]) && !rewritten.contains(name) {
+                rewritten.push(name.clone());
+            }
+        }
+        database.sql("rollback").await;
+        // What reads and queries take is no news.
+        taken.retain(|_, mode| *mode > Mode::RowShare);
+        for (table, (mode, work)) in &predicted {
+            assert_eq!(
+                taken.get(table),
+                Some(mode),
+                "{text}: {table}, taken {taken:?}"
+            );
+            let truncates = text.starts_with("truncate");
+            assert_eq!(
+                rewritten.contains(table) && !truncates,
+                *work == Work::Rewrite,
+                "{text}: {table} rewritten {rewritten:?}, predicted {work:?}"
+            );
+        }
+        // Nothing strong was overlooked on a table that the statement names.
+        for (table, mode) in &taken {
+            let named = text
+                .split(|c: char| !c.is_alphanumeric())
+                .any(|w| w == table);
+            assert!(
+                !named || predicted.contains_key(table) || *mode <= Mode::RowExclusive,
+                "{text}: {mode} on {table} was not predicted"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_gives_up_rather_than_queue_and_says_who_was_in_the_way() {
+    let database = Database::new().await;
+    database.sql("create table t (a int)").await;
+    database.migration(
+        1,
+        "alter table t add column b int",
+        "alter table t drop column b",
+    );
+    let reader = database.open().await;
+    reader
+        .batch_execute("set application_name = 'report'; begin; select * from t")
+        .await
+        .unwrap();
+    let preview = database.done(&["up", "--dry-run"]);
+    assert!(
+        preview.contains("ACCESS EXCLUSIVE on t: reads and writes wait"),
+        "{preview}"
+    );
+    let said = database.migrate(&["up", "--lock-timeout", "200", "--attempts", "3"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.error
+            .contains("given up after 3 attempts; last in the way: pid"),
+        "{}",
+        said.error
+    );
+    assert!(
+        said.error.contains("report, idle in transaction"),
+        "{}",
+        said.error
+    );
+    assert!(said.text.contains("waits for pid"), "{}", said.text);
+    assert!(
+        said.text.contains("undone, attempt 2 of 3"),
+        "{}",
+        said.text
+    );
+    // Nobody queues behind it any more, and nothing is left of it.
+    reader.batch_execute("commit").await.unwrap();
+    database.sql("select * from t").await;
+    assert_eq!(database.applied().await, "");
+    database.done(&["up"]);
+    let log = database.done(&["status", "--log"]);
+    assert!(
+        log.contains("up failed") && log.contains("up done"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_statement_that_keeps_others_waiting_for_too_long_is_cancelled() {
+    let database = Database::new().await;
+    database.sql("create table t (a int)").await;
+    database.migration(
+        1,
+        "alter table t add column b int; select pg_sleep(30)",
+        "alter table t drop column b",
+    );
+    let child = database
+        .command(&database.folder(), &["up", "--max-stall", "300"])
+        .spawn()
+        .unwrap();
+    crate::database::until("the lock to be held", async || {
+        database
+            .get("select count(*) from pg_locks where relation = 't'::regclass and mode = 'AccessExclusiveLock' and granted")
+            .await
+            == "1"
+    })
+    .await;
+    let since = std::time::Instant::now();
+    // It waits, and then it does not.
+    database.sql("select * from t").await;
+    assert!(since.elapsed().as_secs() < 15);
+    let said = crate::database::said(child.wait_with_output().unwrap());
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.error.contains("1 sessions waited for its locks"),
+        "{}",
+        said.error
+    );
+    assert_eq!(database.applied().await, "");
+}

@@ -1,0 +1,14 @@
+//! `crossfade migrate` against real servers: the program as a child process, and what is
+//! in the database afterwards.
+
+mod classes;
+mod database;
+mod documents;
+mod guard;
+mod input;
+mod lint;
+mod locks;
+mod resume;
+mod shop;
+mod snapshot;
+mod state;

@@ -1,0 +1,111 @@
+//! What the daemon answers over HTTP.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use super::http::{ask, free_port, get, open};
+use super::support::{World, until};
+use super::watch::fill;
+
+fn config(world: &World, extra: &str) -> u16 {
+    let port = free_port();
+    world.config(
+        &["split"],
+        &format!("{extra}\n[metrics]\nlisten = \"127.0.0.1:{port}\""),
+    );
+    port
+}
+
+#[tokio::test]
+async fn the_endpoint_tells_how_it_goes_to_people_probes_and_prometheus() {
+    let mut world = World::new().await;
+    fill(&world, 2000).await;
+    let port = config(&world, "[copy]\nsleep_ms = 20\nbatch_rows = 20");
+    let mut daemon = world.daemon(&[]);
+    until("the daemon to be ready", async || {
+        get(port, "/ready").is_ok_and(|a| a.status == 200 && a.body.contains("\"owner\""))
+    })
+    .await;
+    assert_eq!(get(port, "/health").unwrap().status, 200);
+    let page = get(port, "/").unwrap();
+    assert!(page.head.contains("text/html") && page.head.contains("content-security-policy"));
+    // Self-contained: nothing that it would load from elsewhere.
+    for outside in ["http://", "https://", "src=\"/", "@import"] {
+        let own = page.body.replace("http://www.w3.org", "");
+        assert!(!own.contains(outside), "{outside}");
+    }
+    let status: Value = serde_json::from_str(&get(port, "/status").unwrap().body).unwrap();
+    assert_eq!(
+        (&status["name"], &status["daemon"]),
+        (&"test".into(), &true.into())
+    );
+    assert_eq!(status["process"]["role"], "owner");
+    let metrics = get(port, "/metrics").unwrap();
+    assert!(metrics.head.contains("text/plain; version=0.0.4"));
+    assert!(
+        metrics
+            .body
+            .contains("crossfade_phase{migration=\"test\",phase=\"copying\"} 1")
+    );
+    assert!(
+        metrics
+            .body
+            .contains("process_resident_memory_bytes{migration=\"test\"}")
+    );
+    assert_eq!(get(port, "/nothing").unwrap().status, 404);
+    assert_eq!(ask(port, "POST", "/status").unwrap().status, 405);
+
+    // Events come by themselves, and the copy moves on from one to the next.
+    let events = open(port, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut copied = Vec::new();
+    for line in BufReader::new(events).lines() {
+        if let Some(data) = line.unwrap().strip_prefix("data: ") {
+            let news: Value = serde_json::from_str(data).unwrap();
+            copied.push(news["status"]["rows_copied"].as_i64().unwrap());
+        }
+        if copied.len() == 3 {
+            break;
+        }
+    }
+    assert!(copied.is_sorted() && copied[2] > copied[0], "{copied:?}");
+
+    // A database that is gone is told, and the process still answers.
+    world
+        .server
+        .stop(crossfade::server::Mode::Immediate)
+        .unwrap();
+    until("the daemon to say that it is not ready", async || {
+        get(port, "/ready").is_ok_and(|a| a.status == 503 && a.body.contains("retrying"))
+    })
+    .await;
+    assert_eq!(get(port, "/health").unwrap().status, 200);
+    assert_eq!(get(port, "/status").unwrap().status, 503);
+    world.server.start_again().unwrap();
+    until("the daemon to be back", async || {
+        get(port, "/ready").is_ok_and(|a| a.status == 200)
+    })
+    .await;
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_standby_is_ready_and_says_that_it_is_one() {
+    let world = World::new().await;
+    fill(&world, 100).await;
+    let port = config(&world, "");
+    let _owner = world.daemon(&[]);
+    until("the owner", async || {
+        get(port, "/ready").is_ok_and(|a| a.body.contains("\"owner\""))
+    })
+    .await;
+    let port = config(&world, "");
+    let _standby = world.daemon(&[]);
+    until("the standby", async || {
+        get(port, "/ready").is_ok_and(|a| a.status == 200 && a.body.contains("\"standby\""))
+    })
+    .await;
+    let status: Value = serde_json::from_str(&get(port, "/status").unwrap().body).unwrap();
+    assert_eq!(status["process"]["role"], "standby");
+    assert_eq!(status["daemon"], true);
+}

@@ -1,0 +1,45 @@
+//! Two daemons on one migration.
+
+use std::time::{Duration, Instant};
+
+use super::support::{World, split};
+use super::watch::fill;
+
+#[tokio::test]
+async fn the_second_daemon_waits_and_takes_over_within_seconds_of_a_kill() {
+    let world = World::new().await;
+    fill(&world, 3000).await;
+    world.config(
+        &["split"],
+        "[copy]\nbatch_rows = 10\nsleep_ms = 5\nworkers = 1",
+    );
+    let mut first = world.daemon(&[]);
+    world
+        .until(
+            "the first daemon to copy",
+            "select exists(select from crossfade.migration where phase = 'copying')",
+        )
+        .await;
+    let mut second = world.daemon(&[]);
+    super::support::until("the second daemon to wait", async || {
+        second.log().contains("waiting as a standby")
+    })
+    .await;
+    first.kill();
+    let since = Instant::now();
+    let pid = second.pid();
+    world
+        .until(
+            "the second daemon to take over",
+            &format!("select pid = {pid} from crossfade.daemon"),
+        )
+        .await;
+    println!("taken over after {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(5));
+    world
+        .sql("update s.orders set status = 'paid' where id % 3 = 0; delete from s.orders where id % 7 = 0")
+        .await;
+    world.settled().await;
+    split::assert_equal(&world).await;
+    assert!(second.is_running());
+}

@@ -1,0 +1,235 @@
+//! The daemon end to end on a real server: copy, stream, stop, go on, switch.
+
+mod support;
+
+use support::{World, json, split};
+
+/// 3,000 rows, a third without items.
+async fn fill(world: &World) {
+    world
+        .sql(
+            "insert into s.orders (status, items)
+             select 'new', (select coalesce(jsonb_agg(jsonb_build_object('sku', 'S' || i, 'qty', i)), '[]')
+                            from generate_series(1, g % 3) i)
+             from generate_series(1, 3000) g; analyze s.orders",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn history_and_changes_reach_the_targets_and_a_restart_goes_on() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    split::assert_equal(&world).await;
+    let changes = "
+        insert into s.orders (items) values ('[{\"sku\": \"a\", \"qty\": 1}]'), ('[]');
+        update s.orders set items = items || '{\"sku\": \"b\", \"qty\": 2}' where id % 10 = 0;
+        update s.orders set items = '[]' where id % 7 = 0;
+        delete from s.orders where id % 11 = 0;
+        update s.orders set id = id + 100000 where id % 13 = 0;
+        update s.orders set status = 'shipped' where id % 5 = 0;";
+    world.sql(changes).await;
+    world.caught_up().await;
+    split::assert_equal(&world).await;
+    assert_eq!(daemon.stop().await, 0);
+    world.sql(&changes.replace("100000", "200000")).await;
+    let mut daemon = world.daemon(&[]);
+    world.caught_up().await;
+    split::assert_equal(&world).await;
+    world
+        .sql("truncate s.orders; insert into s.orders (items) values ('[{\"sku\": \"z\"}]')")
+        .await;
+    world.caught_up().await;
+    split::assert_equal(&world).await;
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test]
+async fn until_copied_ends_with_everything_written_so_far() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let output = world.run(&["--output", "json", "run", "--until", "copied"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(json(&output)["ended"], "copied");
+    split::assert_equal(&world).await;
+    let status = json(&world.run(&["--output", "json", "status"]));
+    assert_eq!(status["phase"], "streaming");
+    assert_eq!(status["rows_copied"], 3000);
+    assert_eq!(status["daemon"], false);
+}
+
+#[tokio::test]
+async fn a_switch_renames_guards_and_finish_leaves_the_new_world() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    let refused = world
+        .client
+        .batch_execute("delete from t.items")
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .as_db_error()
+            .unwrap()
+            .message()
+            .contains("crossfade"),
+        "{refused}"
+    );
+    let output = world.run(&["--output", "json", "switch", "--unverified"]);
+    let report = json(&output);
+    assert_eq!(report["outcome"], "switched", "{report}");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(daemon.exit().await, 0);
+    let stray = world
+        .client
+        .batch_execute("insert into s.orders_old default values")
+        .await
+        .unwrap_err();
+    assert_eq!(stray.code().unwrap().code(), "55000");
+    world
+        .sql("insert into t.orders values (900000, 'new', now())")
+        .await;
+    let again = world.run(&["switch"]);
+    assert_eq!(again.status.code(), Some(0));
+    let output = world.run(&["finish"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        world.get("select count(*) from pg_replication_slots").await,
+        "0"
+    );
+    assert_eq!(world.get("select count(*) from pg_publication").await, "0");
+    let guards = "select string_agg(tgrelid::regclass::text, ' ') from pg_trigger where tgname = 'crossfade_guard'";
+    assert_eq!(
+        world.get(guards).await,
+        "s.orders_old",
+        "only the old table stays guarded"
+    );
+}
+
+#[tokio::test]
+async fn abort_removes_what_crossfade_made_and_another_start_works() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world
+        .until(
+            "some copied chunk",
+            "select exists(select from crossfade.checkpoint)",
+        )
+        .await;
+    let output = world.run(&["abort"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(daemon.exit().await, 0);
+    assert_eq!(
+        world.get("select count(*) from pg_replication_slots").await,
+        "0"
+    );
+    world.sql("truncate t.orders, t.items").await;
+    let _daemon = world.daemon(&[]);
+    world.settled().await;
+    split::assert_equal(&world).await;
+}
+
+/// All in one transaction: what it sets aside itself counts for the rest of it.
+#[tokio::test]
+async fn a_row_refused_before_a_truncate_and_corrected_after_it_is_written_whole() {
+    let world = World::new().await;
+    split::install(&world).await;
+    world
+        .sql(
+            "create table s.other (id int primary key); create table t.other (id int primary key);
+             alter table s.orders alter items set storage external",
+        )
+        .await;
+    let toml = "source = 's.other'\n[[target]]\ntable = 't.other'\nsource_key = ['id']\nselect = 'other.sql'\n";
+    let files = [
+        ("transform.toml", toml),
+        ("other.sql", "select o.id from source o"),
+    ];
+    world.module("other", &files);
+    world.config(&["split", "other"], "");
+    world
+        .sql(
+            "insert into s.orders (items)
+             select jsonb_build_array(jsonb_build_object('sku', 'a', 'note', string_agg(md5(i::text), '')))
+             from generate_series(1, 200) i",
+        )
+        .await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    world
+        .sql(
+            "begin; update s.orders set at = 'no time', items = items || '{}'; truncate s.other;
+             update s.orders set at = '2024-05-05'; commit",
+        )
+        .await;
+    world.caught_up().await;
+    split::assert_equal(&world).await;
+    assert_eq!(
+        world.get("select count(*) from crossfade.quarantine").await,
+        "0"
+    );
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_switch_file_that_ends_the_transaction_is_refused_before_anything_starts() {
+    let world = World::new().await;
+    split::install(&world).await;
+    let toml = "source = 's.orders'\nswitch = 'switch.sql'\n[[target]]\ntable = 't.orders'\nsource_key = ['id']\nselect = 'orders.sql'\n";
+    world.module(
+        "split",
+        &[
+            ("transform.toml", toml),
+            ("orders.sql", split::ORDERS),
+            ("switch.sql", "begin; drop table s.orders; commit;"),
+        ],
+    );
+    let output = world.run(&["run"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("begins or ends a transaction"), "{text}");
+    assert_eq!(
+        world.get("select count(*) from pg_replication_slots").await,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_switch_refuses_modules_other_than_those_it_began_with() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    let other = format!("{} where o.id > 0", split::ORDERS);
+    world.module("split", &[("orders.sql", other.as_str())]);
+    let output = world.run(&["switch", "--unverified"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not those"));
+    assert_eq!(
+        world.get("select phase from crossfade.migration").await,
+        "streaming"
+    );
+    assert!(daemon.is_running());
+}

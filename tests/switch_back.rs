@@ -1,0 +1,173 @@
+//! The locks of a switch back, which are several: whoever holds one of them keeps the
+//! users of the others waiting once, and not at every attempt.
+
+mod support;
+mod switching;
+mod workload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use support::{Daemon, World, json};
+use switching::{crossfade, switch};
+use tokio::task::JoinHandle;
+
+const WAIT: Duration = Duration::from_millis(300);
+
+const MODULE: &[(&str, &str)] = &[
+    (
+        "transform.toml",
+        "source = 's.orders'\n[[target]]\ntable = 't.orders'\nsource_key = ['id']\nselect = 'orders.sql'\n[[target]]\ntable = 't.items'\nsource_key = ['order_id']\nselect = 'items.sql'\n[reverse]\nselect = 'reverse.sql'\n",
+    ),
+    ("orders.sql", "select o.id, o.status from source o"),
+    (
+        "items.sql",
+        "select o.id as order_id, i.n::int as n, i.item ->> 'sku' as sku from source o, jsonb_array_elements(o.items) with ordinality as i(item, n)",
+    ),
+    (
+        "reverse.sql",
+        "select o.id, o.status, coalesce((select jsonb_agg(jsonb_build_object('sku', i.sku) order by i.n) from t.items i where i.order_id = o.id), '[]') as items from t.orders o",
+    ),
+];
+
+/// The new schema is in charge and the old one follows.
+async fn switched() -> (World, Daemon) {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id bigint primary key, status text not null, items jsonb not null);
+             create table t.orders (id bigint primary key, status text not null);
+             create table t.items (order_id bigint not null, n int not null, sku text,
+                 primary key (order_id, n));
+             insert into s.orders select g, 'new', jsonb_build_array(jsonb_build_object('sku', 'S' || g))
+             from generate_series(1, 100) g",
+        )
+        .await;
+    world.module("split", MODULE);
+    world.config(
+        &["split"],
+        "[switch]\nattempts = 4\nlock_timeout_ms = 300\nmax_stall_ms = 3000",
+    );
+    let daemon = world.daemon(&[]);
+    world.settled().await;
+    let slots = "select count(*) = 2 from pg_replication_slots";
+    world.until("both slots", slots).await;
+    let output = switch(&world, &[], &[]).await;
+    assert_eq!(json(&output)["outcome"], "switched", "{}", json(&output));
+    let back = "select exists(select from pg_replication_slots where slot_name = 'crossfade_test_back' and active)";
+    world.until("the stream back", back).await;
+    (world, daemon)
+}
+
+/// Writes one of the tables in charge; how long each transaction took.
+fn writer(world: &World, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+    let url = world.server.url("postgres");
+    tokio::spawn(async move {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut took = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let since = Instant::now();
+            client
+                .batch_execute("update t.orders set status = status || 'x' where id = 3")
+                .await
+                .unwrap();
+            took.push(since.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        took
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_whose_lock_was_not_had_is_asked_for_first_the_next_time() {
+    let (world, mut daemon) = switched().await;
+    let holder = world.open().await;
+    holder
+        .batch_execute("begin; update t.items set sku = 'held' where order_id = 5")
+        .await
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = writer(&world, stop.clone());
+    let output = crossfade(&world, &["switch", "--back", "--unverified"], &[]).await;
+    stop.store(true, Ordering::Relaxed);
+    let took = writing.await.unwrap();
+    let report = json(&output);
+    assert_eq!(report["outcome"], "not_switched", "{report}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report["attempts"], 4);
+    let why = report["reason"].as_str().unwrap();
+    assert!(why.contains("locking t.items"), "{why}");
+    let held = took.iter().filter(|t| **t > WAIT / 2).count();
+    println!(
+        "{} transactions, {held} of them waited for an attempt",
+        took.len()
+    );
+    assert!(held <= 1, "at every attempt again: {held}");
+    assert!(took.iter().all(|t| *t < WAIT + switching::SLACK));
+    holder.batch_execute("commit").await.unwrap();
+    let output = crossfade(&world, &["switch", "--back", "--unverified"], &[]).await;
+    let report = json(&output);
+    assert_eq!(report["outcome"], "switched", "{report}");
+    // All that was written meanwhile has come back.
+    let x = took.len();
+    let back = world
+        .get("select length(status) - 3 || (items -> 0 ->> 'sku') from s.orders where id = 3")
+        .await;
+    assert_eq!(back, format!("{x}S3"));
+    let held = "select items -> 0 ->> 'sku' from s.orders where id = 5";
+    assert_eq!(world.get(held).await, "held");
+    let status = json(&crossfade(&world, &["status"], &[]).await);
+    assert_eq!(status["switch"]["direction"], "back");
+    assert_eq!(status["switch"]["outcome"], "switched");
+    assert_eq!(daemon.stop().await, 0);
+}
+
+/// The way back is as safe to kill as the way forward.
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_back_killed_at_any_step_leaves_one_world_and_the_next_run_completes() {
+    use crossfade::state::switchover::Step;
+    use support::Point;
+    use switching::fingerprint;
+
+    let (world, mut daemon) = switched().await;
+    let before = fingerprint(&world).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = writer(&world, stop.clone());
+    for step in Step::ALL {
+        if step == Step::Ended {
+            stop.store(true, Ordering::Relaxed);
+        }
+        let point = Point::new(&world, step.failpoint());
+        let mut child = world
+            .command(&["switch", "--back", "--unverified"])
+            .env("CROSSFADE_FAILPOINTS", point.spec())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        point.reached().await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let after = fingerprint(&world).await;
+        if step == Step::Ended {
+            assert_ne!(after, before);
+        } else {
+            assert_eq!(after, before, "{step:?}");
+        }
+    }
+    let output = crossfade(&world, &["switch", "--back"], &[]).await;
+    let report = json(&output);
+    assert_eq!(report["outcome"], "switched", "{report}");
+    assert_eq!(report["attempts"], 0, "it was switched already");
+    let written = writing.await.unwrap().len();
+    let back = world
+        .get("select length(status) - 3 from s.orders where id = 3")
+        .await;
+    assert_eq!(back, written.to_string(), "writes in the old table");
+    assert_eq!(daemon.stop().await, 0);
+}

@@ -1,0 +1,487 @@
+//! Every gate of the switch refuses what it is there for: exit code 1, the gate named
+//! with a remedy, nothing changed.
+
+mod support;
+mod switching;
+mod workload;
+
+use serde_json::Value;
+use support::{Daemon, World, json};
+use switching::{crossfade, fingerprint};
+
+const TABLES: &str = r#"
+create schema "Old S"; create schema t;
+create role "the ""app""" login;
+grant usage on schema "Old S", t to "the ""app""";
+create table "Old S"."Or""ders ÄÖ" (id serial primary key, status text not null, n int);
+create table t.orders (id bigserial primary key, status text not null, n int);
+create table t.items (order_id bigint primary key, n int);
+insert into "Old S"."Or""ders ÄÖ" (status, n) select 'old', g from generate_series(1, 30) g;
+"#;
+
+const MODULE: &[(&str, &str)] = &[
+    (
+        "transform.toml",
+        r#"
+source = '"Old S"."Or""ders ÄÖ"'
+[[target]]
+table = "t.orders"
+source_key = ["id"]
+select = "orders.sql"
+rename_to = '"Old S"."Or""ders ÄÖ"'
+[[target]]
+table = "t.items"
+source_key = ["order_id"]
+select = "items.sql"
+"#,
+    ),
+    (
+        "orders.sql",
+        "select o.id, o.status::text, o.n from source o",
+    ),
+    (
+        "items.sql",
+        "select o.id as order_id, 10 / o.n as n from source o",
+    ),
+];
+
+/// A migration of a few rows, streaming and verified.
+async fn verified() -> (World, Daemon) {
+    let (world, daemon) = begun("").await;
+    world.settled().await;
+    verify(&world).await;
+    (world, daemon)
+}
+
+async fn begun(extra: &str) -> (World, Daemon) {
+    let world = World::new().await;
+    world.sql(TABLES).await;
+    world.module("orders", MODULE);
+    world.config(&["orders"], extra);
+    let daemon = world.daemon(&[]);
+    world
+        .until(
+            "the copy to begin",
+            "select phase in ('copying', 'streaming') from crossfade.migration",
+        )
+        .await;
+    (world, daemon)
+}
+
+async fn verify(world: &World) {
+    let output = crossfade(world, &["verify"], &[]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", json(&output));
+}
+
+/// The only check of this name that was not passed.
+#[track_caller]
+fn failed(report: &Value, gate: &str) -> (String, String) {
+    let failed: Vec<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["passed"] == false)
+        .collect();
+    assert_eq!(failed.len(), 1, "{gate}: {failed:#?}");
+    assert_eq!(failed[0]["name"], gate);
+    let text = |key: &str| failed[0][key].as_str().unwrap().to_owned();
+    (text("found"), text("remedy"))
+}
+
+/// Runs `switch` and asserts that this gate alone refuses it and nothing changes;
+/// `words` must be found in what it found or in its remedy.
+async fn assert_refused(world: &World, gate: &str, words: &[&str]) {
+    refused_with(world, &[], &[], gate, words).await;
+}
+
+async fn refused_with(
+    world: &World,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    gate: &str,
+    words: &[&str],
+) {
+    let before = fingerprint(world).await;
+    let arguments = [&["switch"], arguments].concat();
+    let output = crossfade(world, &arguments, environment).await;
+    let report = json(&output);
+    assert_eq!(report["outcome"], "not_switched", "{gate}: {report:#}");
+    assert_eq!(output.status.code(), Some(1), "{gate}");
+    let (found, remedy) = failed(&report, gate);
+    for word in words {
+        assert!(
+            found.contains(word) || remedy.contains(word),
+            "{gate}: {word} is in neither\n{found}\n{remedy}"
+        );
+    }
+    assert!(!remedy.is_empty(), "{gate} has no remedy");
+    assert_eq!(fingerprint(world).await, before, "{gate}");
+}
+
+/// What stays with the old table or is missing from the new ones.
+const DEPENDENTS: &[(&str, &str, &[&str], &str)] = &[
+    (
+        r#"create view t."a ""view""" as select id from "Old S"."Or""ders ÄÖ""#,
+        "references",
+        &[r#"view t."a ""view""#, "point these"],
+        r#"drop view t."a ""view""""#,
+    ),
+    (
+        r#"create materialized view t.kept as select id from "Old S"."Or""ders ÄÖ""#,
+        "references",
+        &["materialized view t.kept"],
+        "drop materialized view t.kept",
+    ),
+    (
+        r#"create table t.child (o int references "Old S"."Or""ders ÄÖ")"#,
+        "references",
+        &["foreign key child_o_fkey of t.child"],
+        "drop table t.child",
+    ),
+    (
+        r#"create function t.count_them() returns bigint begin atomic select count(*) from "Old S"."Or""ders ÄÖ"; end"#,
+        "references",
+        &["function t.count_them()"],
+        "drop function t.count_them",
+    ),
+    (
+        r#"create rule "no ""thing""" as on delete to "Old S"."Or""ders ÄÖ" where old.id < 0 do instead nothing"#,
+        "rules",
+        &[r#"rule "no ""thing""#],
+        r#"drop rule "no ""thing""" on "Old S"."Or""ders ÄÖ""#,
+    ),
+    (
+        r#"grant select, insert on "Old S"."Or""ders ÄÖ" to "the ""app"""; grant select, insert on t.items to "the ""app""""#,
+        "grants",
+        &[
+            r#"GRANT INSERT, SELECT ON TABLE t.orders TO "the ""app""""#,
+            r#"GRANT USAGE ON SEQUENCE t.orders_id_seq TO "the ""app""""#,
+        ],
+        r#"revoke all on "Old S"."Or""ders ÄÖ", t.items from "the ""app""""#,
+    ),
+    (
+        r#"grant update (status) on "Old S"."Or""ders ÄÖ" to "the ""app""""#,
+        "grants",
+        &[r#"GRANT UPDATE (status) ON TABLE t.orders TO "the ""app""""#],
+        r#"revoke update (status) on "Old S"."Or""ders ÄÖ" from "the ""app""""#,
+    ),
+    (
+        r#"grant select on "Old S"."Or""ders ÄÖ", t.orders, t.items to public; revoke usage on schema t from "the ""app""""#,
+        "grants",
+        &["GRANT USAGE ON SCHEMA t TO PUBLIC"],
+        r#"revoke select on "Old S"."Or""ders ÄÖ", t.orders, t.items from public; grant usage on schema t to "the ""app""""#,
+    ),
+    (
+        r#"create policy "mine ""only""" on "Old S"."Or""ders ÄÖ" using (id > 0); alter table "Old S"."Or""ders ÄÖ" enable row level security;
+           alter table t.items enable row level security; create policy p on t.items using (n > 0)"#,
+        "row_security",
+        &["of t.orders", "ENABLE ROW LEVEL SECURITY"],
+        r#"drop policy "mine ""only""" on "Old S"."Or""ders ÄÖ"; alter table "Old S"."Or""ders ÄÖ" disable row level security;
+           drop policy p on t.items; alter table t.items disable row level security"#,
+    ),
+    (
+        r#"create function t.audit() returns trigger language plpgsql as 'begin return new; end';
+           create trigger "au ""dit""" before insert on "Old S"."Or""ders ÄÖ" for each row execute function t.audit()"#,
+        "triggers",
+        &[r#"trigger "au ""dit""#],
+        "drop function t.audit cascade",
+    ),
+    (
+        r#"create publication "for ""others""" for table "Old S"."Or""ders ÄÖ", t.items"#,
+        "publications",
+        &[r#"publication "for ""others""#],
+        r#"drop publication "for ""others""""#,
+    ),
+    (
+        r#"create table t.heir () inherits ("Old S"."Or""ders ÄÖ")"#,
+        "inheritance",
+        &["t.heir inherits from", "NO INHERIT"],
+        "drop table t.heir",
+    ),
+    (
+        r#"create table t."Cust ""s""" (id int primary key);
+           insert into t."Cust ""s""" select generate_series(1, 30);
+           alter table "Old S"."Or""ders ÄÖ" add constraint "of ""c""" foreign key (n)
+           references t."Cust ""s""" on delete set null"#,
+        "cascades",
+        &[
+            r#""of ""c""""#,
+            r#"ALTER TABLE "Old S"."Or""ders ÄÖ" DROP CONSTRAINT"#,
+        ],
+        r#"alter table "Old S"."Or""ders ÄÖ" drop constraint "of ""c""""#,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_on_the_old_table_is_named_and_can_be_accepted_by_name_alone() {
+    let (world, mut daemon) = verified().await;
+    for (make, gate, words, undo) in DEPENDENTS {
+        world.sql(make).await;
+        assert_refused(&world, gate, words).await;
+        // Another name does not do; this one does.
+        let other = if *gate == "rules" {
+            "triggers"
+        } else {
+            "rules"
+        };
+        refused_with(&world, &["--accept", other], &[], gate, words).await;
+        let output = crossfade(&world, &["switch", "--rehearse", "--accept", gate], &[]).await;
+        let report = json(&output);
+        assert_eq!(report["outcome"], "rehearsed", "{gate}: {report:#}");
+        let accepted = |c: &&Value| c["outcome"] == "accepted";
+        let checks = report["checks"].as_array().unwrap();
+        assert_eq!(checks.iter().find(accepted).unwrap()["name"], *gate);
+        world.sql(undo).await;
+    }
+    let unknown = world.run(&["switch", "--accept", "daemon"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    // A comment is worth a note and no more.
+    world
+        .sql(r#"comment on table "Old S"."Or""ders ÄÖ" is 'orders'"#)
+        .await;
+    let output = crossfade(&world, &["switch"], &[]).await;
+    let report = json(&output);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    let notes = report["checks"].as_array().unwrap().iter();
+    let notes: Vec<_> = notes.filter(|c| c["outcome"] == "note").collect();
+    assert!(notes.iter().any(|c| c["name"] == "comments"), "{notes:?}");
+    assert_eq!(daemon.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_a_new_table_has_too_and_a_publication_of_all_tables_pass() {
+    let (world, mut daemon) = verified().await;
+    world
+        .sql(
+            r#"create function t.audit() returns trigger language plpgsql as 'begin return new; end';
+               create trigger audit before insert on "Old S"."Or""ders ÄÖ" for each row execute function t.audit();
+               create trigger checked before insert on t.orders for each row execute function t.audit();
+               create publication everything for all tables"#,
+        )
+        .await;
+    let report = json(&crossfade(&world, &["switch"], &[]).await);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    assert_eq!(daemon.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_must_be_there_of_these_modules_and_fresh() {
+    let (world, _daemon) = begun("").await;
+    world.settled().await;
+    let remedy = "run `crossfade verify`";
+    assert_refused(&world, "certificate", &["none", remedy]).await;
+    verify(&world).await;
+    world
+        .sql("update crossfade.certificate set verified_at = verified_at - interval '49 hours'")
+        .await;
+    assert_refused(&world, "certificate", &["49.0 h ago", remedy]).await;
+    world.config(&["orders"], "[switch]\nmax_certificate_age_hours = 50");
+    let output = crossfade(&world, &["switch", "--rehearse"], &[]).await;
+    assert_eq!(json(&output)["outcome"], "rehearsed");
+    world.config(&["orders"], "[switch]\nmax_changed_keys = 5");
+    verify(&world).await;
+    world
+        .sql(r#"update "Old S"."Or""ders ÄÖ" set status = 'new' where id <= 6"#)
+        .await;
+    world.caught_up().await;
+    assert_refused(&world, "certificate", &["more than 5 keys", remedy]).await;
+    world
+        .sql("update crossfade.certificate set module_hash = 'another'")
+        .await;
+    assert_refused(&world, "certificate", &["another text", remedy]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_that_verify_found_keeps_the_old_world() {
+    let (world, _daemon) = verified().await;
+    world
+        .sql("set session_replication_role = replica; update t.orders set status = 'wrong' where id = 7; reset session_replication_role")
+        .await;
+    let output = crossfade(&world, &["verify"], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_refused(&world, "certificate", &["none"]).await;
+}
+
+/// The certificate is good; what changed since is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_in_what_changed_since_the_certificate_keeps_the_old_world() {
+    let (world, _daemon) = verified().await;
+    world
+        .sql(r#"update "Old S"."Or""ders ÄÖ" set status = 'new' where id = 7"#)
+        .await;
+    world.caught_up().await;
+    world
+        .sql("set session_replication_role = replica; update t.orders set status = 'wrong' where id = 7; reset session_replication_role")
+        .await;
+    let before = fingerprint(&world).await;
+    for word in ["1 rows changed since", "certificate: none"] {
+        let output = crossfade(&world, &["switch"], &[]).await;
+        let report = json(&output);
+        assert_eq!(output.status.code(), Some(1), "{report}");
+        let why = report["reason"].as_str().unwrap();
+        assert!(why.contains(word), "{why}");
+        assert_eq!(fingerprint(&world).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_switched_before_the_copy_is_complete() {
+    let (world, _daemon) = begun("[copy]\nbatch_rows = 1\nworkers = 1\nsleep_ms = 300").await;
+    let before = fingerprint(&world).await;
+    let output = crossfade(&world, &["switch", "--unverified"], &[]).await;
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    let (found, remedy) = failed(&report, "copy_complete");
+    assert!(found.contains("copying"), "{found}");
+    assert!(remedy.contains("status"), "{remedy}");
+    assert_eq!(fingerprint(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_switched_while_the_stream_lags() {
+    let (world, _daemon) = verified().await;
+    world.config(&["orders"], "[switch]\nmax_lag_seconds = 0.3");
+    let holder = world.open().await;
+    holder
+        .batch_execute("begin; select from crossfade.checkpoint for update")
+        .await
+        .unwrap();
+    world
+        .sql(r#"update "Old S"."Or""ders ÄÖ" set status = 'new' where id = 3"#)
+        .await;
+    world
+        .until("lag", "select lag_seconds > 0.5 from crossfade.daemon")
+        .await;
+    assert_refused(&world, "lag", &["caught up"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_switched_while_bad_rows_are_in_quarantine_unless_their_number_is_accepted() {
+    let (world, mut daemon) = verified().await;
+    world
+        .sql(r#"update "Old S"."Or""ders ÄÖ" set n = 0 where id in (3, 4)"#)
+        .await;
+    world.caught_up().await;
+    verify(&world).await;
+    let words = ["2 bad rows", "--accept-quarantined 2"];
+    assert_refused(&world, "quarantine", &words).await;
+    refused_with(
+        &world,
+        &["--accept-quarantined", "1"],
+        &[],
+        "quarantine",
+        &words,
+    )
+    .await;
+    let output = crossfade(&world, &["switch", "--accept-quarantined", "2"], &[]).await;
+    assert_eq!(json(&output)["outcome"], "switched", "{}", json(&output));
+    assert_eq!(daemon.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_switch_needs_must_be_free() {
+    let (world, _daemon) = verified().await;
+    world
+        .sql(r#"create table "Old S"."Or""ders ÄÖ_old" ()"#)
+        .await;
+    assert_refused(&world, "free_names", &["exists", "rename or drop"]).await;
+    // What goes along with a table into another schema needs its name there too.
+    world
+        .sql(
+            r#"drop table "Old S"."Or""ders ÄÖ_old";
+               create table "Old S".other (id int constraint orders_pkey primary key)"#,
+        )
+        .await;
+    assert_refused(
+        &world,
+        "free_names",
+        &[
+            "orders_pkey exists in schema",
+            r#"ALTER INDEX "t"."orders_pkey" RENAME TO"#,
+        ],
+    )
+    .await;
+}
+
+/// What only one strategy needs is a gate like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_cannot_be_left_out_keeps_a_split_in_place_from_switching() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t; create domain s.must as text not null;
+             create table s.orders (id int primary key, note s.must);
+             create table t.notes (id int primary key, note text not null);
+             insert into s.orders select g, 'n' from generate_series(1, 30) g",
+        )
+        .await;
+    let files = [
+        (
+            "transform.toml",
+            "source = 's.orders'\nmoved = ['note']\n[[target]]\ntable = 't.notes'\nsource_key = ['id']\n\
+             select = 'notes.sql'\n[reverse]\nselect = 'reverse.sql'\n",
+        ),
+        (
+            "notes.sql",
+            "select o.id, o.note::text as note from source o",
+        ),
+        ("reverse.sql", "select n.id, n.note from t.notes n"),
+    ];
+    world.module("notes", &files);
+    world.config(&["notes"], "[switch]\nstrategy = 'columns'\n");
+    let _daemon = world.daemon(&[]);
+    world.settled().await;
+    // Made after the copy; until then its lack is a second reason to refuse.
+    world
+        .until(
+            "the slot of the way back",
+            "select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null",
+        )
+        .await;
+    verify(&world).await;
+    let words = ["note", "NOT NULL"];
+    assert_refused(&world, "optional_columns", &words).await;
+}
+
+/// A wait as long as the server's look for deadlocks could make a client its victim.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_timeout_must_be_below_the_servers_deadlock_timeout() {
+    let (world, _daemon) = verified().await;
+    world.config(&["orders"], "[switch]\nlock_timeout_ms = 1000");
+    assert_refused(&world, "lock_timeout", &["below 1000"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_the_switch_needs_are_checked_before_the_lock() {
+    let (world, _daemon) = verified().await;
+    world
+        .sql(
+            r#"create role "mo""ver" login; create role shop_owner;
+               grant usage on schema crossfade, "Old S", t to "mo""ver";
+               grant all on all tables in schema crossfade to "mo""ver";
+               grant all on all tables in schema "Old S", t to "mo""ver";
+               alter table "Old S"."Or""ders ÄÖ" owner to shop_owner;
+               grant usage on schema t, "Old S" to shop_owner; grant all on all tables in schema t to shop_owner;
+               grant usage on all sequences in schema t to shop_owner, "mo""ver""#,
+        )
+        .await;
+    let url = world
+        .server
+        .url("postgres")
+        .replacen("://postgres", "://mo%22ver", 1);
+    let environment = [("CROSSFADE_SOURCE_URL", url.as_str())];
+    let words = [
+        "belongs to shop_owner",
+        r#"GRANT "shop_owner" TO "mo""ver""#,
+        r#"GRANT CREATE ON SCHEMA "t" TO "mo""ver""#,
+        r#"GRANT SELECT, UPDATE ON SEQUENCE t.orders_id_seq TO "mo""ver""#,
+    ];
+    refused_with(
+        &world,
+        &["--unverified"],
+        &environment,
+        "privileges",
+        &words,
+    )
+    .await;
+}
