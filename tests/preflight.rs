@@ -308,6 +308,70 @@ fn a_left_over_slot_is_a_warning_and_one_in_use_a_failure() {
     assert_eq!(shop.crossfade(&["run", "--until", "copied"]).code, Some(0));
 }
 
+/// The way back of a split in place begins with the table that stays, and the
+/// application goes on with that: what it deletes while the sample is taken there and
+/// back is no fault of the reverse.
+#[test]
+fn rows_that_are_deleted_during_the_round_trip_are_not_blamed_on_the_reverse() {
+    let shop = Shop::open();
+    // Until the lock is free, whoever reads the module's rows stays there. No lock is
+    // waited for: the program has a limit to that.
+    shop.sql(
+        "create table legacy.order_items (
+             order_id int not null, line_no int not null, sku text not null, qty text not null,
+             primary key (order_id, line_no));
+         create function legacy.held(id int) returns boolean immutable language plpgsql as $$
+         begin
+             while not pg_try_advisory_xact_lock_shared(7) loop perform pg_sleep(0.005); end loop;
+             return true;
+         end $$;",
+    );
+    shop.module(
+        "transforms/split",
+        "source = 'legacy.orders'
+         moved = ['items']
+         [[target]]
+         table = 'legacy.order_items'
+         source_key = ['order_id']
+         select = 'items.sql'
+         [reverse]
+         select = 'reverse.sql'",
+        &[
+            (
+                "items.sql",
+                "select o.id as order_id, i.line_no::int as line_no,
+                        i.item ->> 'sku' as sku, i.item ->> 'qty' as qty
+                 from (select id, items from source where legacy.held(id)) o,
+                      jsonb_array_elements(o.items) with ordinality as i(item, line_no)",
+            ),
+            (
+                "reverse.sql",
+                "select o.id, coalesce(
+                     (select jsonb_agg(jsonb_build_object('sku', i.sku, 'qty', i.qty) order by i.line_no)
+                      from legacy.order_items i where i.order_id = o.id), '[]') as items
+                 from legacy.orders o",
+            ),
+        ],
+    );
+    assert_eq!(check(&preflight(&shop).1, "round_trip", "2 sampled").0, "ok");
+    let held = Held::open(&shop.server.url("shop"));
+    held.sql("select pg_advisory_lock(7)");
+    let child = shop.spawn(&["preflight", "--output", "json"]);
+    shop.wait(
+        "exists (select from pg_stat_activity
+         where wait_event = 'PgSleep' and query like '%crossfade_sample%')",
+    );
+    shop.sql("delete from legacy.orders where id = 1; update legacy.orders set items = '[{}]'");
+    held.sql("select pg_advisory_unlock(7)");
+    let ran = finish(child);
+    let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    assert_eq!(
+        check(&report, "round_trip", "2 sampled rows").0,
+        "ok",
+        "{report:#}"
+    );
+}
+
 #[test]
 fn preview_shows_the_rows_and_writes_nothing() {
     let shop = Shop::open();
