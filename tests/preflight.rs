@@ -353,7 +353,10 @@ fn rows_that_are_deleted_during_the_round_trip_are_not_blamed_on_the_reverse() {
             ),
         ],
     );
-    assert_eq!(check(&preflight(&shop).1, "round_trip", "2 sampled").0, "ok");
+    assert_eq!(
+        check(&preflight(&shop).1, "round_trip", "2 sampled").0,
+        "ok"
+    );
     let held = Held::open(&shop.server.url("shop"));
     held.sql("select pg_advisory_lock(7)");
     let child = shop.spawn(&["preflight", "--output", "json"]);
