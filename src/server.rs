@@ -291,14 +291,15 @@ impl Server {
         }
         // The main process handles one thing after the other: a connection made
         // now is answered after it has read the files and told its children.
-        if process::accepts_connections(&self.places.socket(self.port)) {
-            Ok(())
-        } else {
-            Err(Error::new(
-                Kind::Server,
-                "postgres did not answer after a reload",
-            ))
+        while !process::accepts_connections(&self.places.socket(self.port)) {
+            if Instant::now() > deadline {
+                return Err(Error::new(
+                    Kind::Server,
+                    "postgres did not answer after a reload",
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Writes a setting (unquoted value) and reloads. A setting that needs a

@@ -11,7 +11,7 @@ use super::Context;
 use crate::config::{Config, Strategy};
 use crate::cutover::Direction;
 use crate::cutover::strategy::{self, contract::Contract};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::pg::slot::{self, Active};
 use crate::pg::{ConnInfo, QualifiedName};
 use crate::phase::Phase;
@@ -193,22 +193,31 @@ async fn end_daemon(client: &Client, row: &Migration) -> Result<()> {
 }
 
 /// Removes the origin of the migration's own writes; who may not make origins has none.
+///
+/// The daemon's lock and its origin are held by two sessions, which end in any order: one
+/// that still has the origin (55006) is waited for.
 async fn drop_origin(client: &Client, name: &str) -> Result<()> {
-    let there: bool = client
-        .query_one(
-            "select exists(select from pg_replication_origin where roname = $1)",
-            &[&name],
-        )
-        .await?
-        .get(0);
-    if there {
-        client
-            .execute("select pg_replication_origin_drop($1)", &[&name])
+    let since = Instant::now();
+    loop {
+        let dropped = client
+            .execute(
+                "select pg_replication_origin_drop(roname)
+                 from pg_catalog.pg_replication_origin where roname = $1",
+                &[&name],
+            )
             .await
-            .map_err(Error::from)
-            .context(format!("cannot drop the replication origin {name}"))?;
+            .map_err(Error::from);
+        match dropped {
+            Ok(_) => return Ok(()),
+            Err(e) if e.is_sqlstate("42704") => return Ok(()),
+            Err(e) if e.is_sqlstate("55006") && since.elapsed() < DAEMON => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(e) => {
+                return Err(e.context(format!("cannot drop the replication origin {name}")));
+            }
+        }
     }
-    Ok(())
 }
 
 /// Removes the migration's guards of targets, under whatever names these are now:

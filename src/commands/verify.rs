@@ -18,7 +18,7 @@ use crate::phase::Phase;
 use crate::state::certificate::{self, Certificate};
 use crate::state::migration;
 use crate::transform::module::hash_all;
-use crate::verify::{self, Difference, Options, Outcome, Progress, Report, Subject};
+use crate::verify::{self, Difference, Options, Outcome, Progress, Report, Subject, Waiting};
 
 /// Exit codes: 0 identical, 1 differences, 2 undecided or could not check.
 #[derive(Debug, clap::Args)]
@@ -159,8 +159,12 @@ fn line(now: &Progress, total: u64, elapsed: Duration) -> String {
     let compared = now.rows - now.resumed;
     let rate = compared as f64 / elapsed.as_secs_f64().max(0.001);
     let mut text = format!("{} rows  {rate:.0}/s", now.rows);
-    if let Some(why) = &now.waiting {
-        let _ = write!(text, "  waiting: {why}");
+    if let Some(Waiting { share, reason }) = &now.waiting {
+        if *share == 0.0 {
+            let _ = write!(text, "  waiting: {reason}");
+        } else {
+            let _ = write!(text, "  at {:.0} %: {reason}", share * 100.0);
+        }
     } else if compared > 0 && total > now.rows {
         let left = (total - now.rows) as f64 / rate;
         let _ = write!(

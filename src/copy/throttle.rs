@@ -27,6 +27,15 @@ impl Throttle {
         (sender, Self { pace, copier })
     }
 
+    /// For one worker among others that all keep the same pace.
+    #[must_use]
+    pub fn following(pace: watch::Receiver<Pace>) -> Self {
+        Self {
+            pace,
+            copier: (1, 1),
+        }
+    }
+
     /// The same for one copier: the last one yields first.
     #[must_use]
     pub fn of_copier(self, number: u32) -> Self {

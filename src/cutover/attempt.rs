@@ -28,7 +28,7 @@ use crate::write::Session;
 use crate::write::session::Durability;
 
 /// How long the stream may take to catch up before the lock is asked for.
-const PRE_DRAIN: Duration = Duration::from_secs(10);
+const PRE_DRAIN: Duration = Duration::from_secs(30);
 
 /// How an attempt ended.
 pub enum Ended {
@@ -178,10 +178,13 @@ async fn applied(
     deadline: Instant,
 ) -> Result<bool> {
     loop {
+        // Asked before the look: this process may stand still between the two, and what was
+        // applied meanwhile counts.
+        let late = Instant::now() >= deadline;
         if checkpoint::read(control, prepared.migration.id).await? >= end {
             return Ok(true);
         }
-        if Instant::now() >= deadline {
+        if late {
             return Ok(false);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -10,6 +10,8 @@ mod names;
 mod privileges;
 mod way_back;
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 
 use super::{Direction, sequences, strategy};
@@ -18,6 +20,9 @@ use crate::error::Result;
 use crate::state::quarantine::{self, Reason};
 use crate::state::{Migration, migration};
 use crate::transform::Plan;
+
+/// How long a stream that lags is given to catch up.
+const CATCHING_UP: Duration = Duration::from_secs(15);
 
 /// Checks that `--accept NAME` overrides.
 pub const ADVISORY: [&str; 9] = [
@@ -249,7 +254,23 @@ pub async fn daemon(client: &Client, row: &Migration) -> Result<Check> {
     ))
 }
 
+/// The lag as the daemon last reported it. One above the limit is looked at again for a
+/// while: a stream that stood still for a moment is reported so until the next report,
+/// about a second later, when it may long have caught up.
 async fn lag(client: &Client, config: &Config, migration: &Migration) -> Result<Check> {
+    let since = Instant::now();
+    loop {
+        // Not one look fewer because this process stood still itself.
+        let late = since.elapsed() > CATCHING_UP;
+        let check = lag_now(client, config, migration).await?;
+        if check.passed() || late || !migration::has_daemon(client, migration.id).await? {
+            return Ok(check);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn lag_now(client: &Client, config: &Config, migration: &Migration) -> Result<Check> {
     let row = client
         .query_opt(
             "select lag_seconds, extract(epoch from clock_timestamp() - seen_at)::float8

@@ -1,7 +1,7 @@
 //! `switch` from the first gate to the outcome.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
@@ -263,17 +263,25 @@ async fn attempts(
     Ok(())
 }
 
+/// How long another switch of the migration is waited for.
+const OTHER: Duration = Duration::from_secs(60);
+
 /// Keeps other switches of the migration out for as long as the session lives, then
 /// reads its row.
 async fn alone(control: &Client, name: &str) -> Result<Migration> {
     let id = migration::require(control, name).await?.id;
-    for _ in 0..100 {
+    let since = Instant::now();
+    loop {
+        let late = since.elapsed() > OTHER;
         let got: bool = control
             .query_one("select pg_try_advisory_lock($1, $2)", &[&SWITCH_LOCK, &id])
             .await?
             .get(0);
         if got {
             return migration::require(control, name).await;
+        }
+        if late {
+            break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

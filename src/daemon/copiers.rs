@@ -1,7 +1,7 @@
 //! Runs planner and copiers until every chunk is copied; each reconnects by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -129,6 +129,7 @@ async fn plan(shared: &Shared, planner: Planner) -> Result<()> {
 async fn worker(setup: Setup, number: u32) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     loop {
+        let begun = Instant::now();
         let done = async { Worker::new(setup.clone(), number).await?.run().await };
         let Err(error) = done.await else {
             return Ok(());
@@ -138,6 +139,9 @@ async fn worker(setup: Setup, number: u32) -> Result<()> {
         }
         count(&error);
         tracing::warn!(error = %error, copier = number, "reconnecting");
+        if begun.elapsed() > Duration::from_secs(60) {
+            pause = Duration::from_millis(100);
+        }
         let mut stop = setup.stop.clone();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

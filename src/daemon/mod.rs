@@ -77,22 +77,21 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<Ended> {
     let mut pause = Duration::from_millis(250);
-    let mut reached = false;
+    let mut known = Known::default();
     loop {
         monitor::role(&view, Role::Starting, None);
-        let before = phase(config, reached).await;
+        known.at = None;
         let started = std::time::Instant::now();
-        let error = match incarnation(config, options, &view, stop.clone(), &mut reached).await {
+        let error = match incarnation(config, options, &view, stop.clone(), &mut known).await {
             Ok(Ended::HandedOver) => continue,
             Ok(ended) => return Ok(ended),
             Err(e) => e,
         };
         // Before the first success a wrong host or password is an answer, not an
         // accident to wait out.
-        if error.retry() == Retry::Never || !reached {
+        if error.retry() == Retry::Never || !known.reached {
             // A switch may have moved the tables under a task that was at work.
-            let after = phase(config, reached).await;
-            if after.is_some() && before.is_some() && after != before {
+            if known.at.is_some() && phase(config).await.is_some_and(|now| Some(now) != known.at) {
                 continue;
             }
             return Err(error);
@@ -121,12 +120,17 @@ async fn session(conninfo: &ConnInfo, purpose: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// The migration's phase and how often it has switched, once it has begun and as far as
-/// can be learned now.
-async fn phase(config: &Config, reached: bool) -> Option<(Phase, i32)> {
-    if !reached {
-        return None;
-    }
+/// What a process knows of its migration from one life of the daemon to the next.
+#[derive(Debug, Default)]
+struct Known {
+    /// The migration has been there once: one that is gone was ended by somebody.
+    reached: bool,
+    /// Where it stood when this life took it over.
+    at: Option<(Phase, i32)>,
+}
+
+/// The migration's phase and how often it has switched, as far as can be learned now.
+async fn phase(config: &Config) -> Option<(Phase, i32)> {
     let row = async {
         let info = ConnInfo::parse(&config.source_url)?;
         let client = connect(&info, "daemon").await?;
@@ -157,9 +161,9 @@ async fn incarnation(
     options: Options,
     view: &watch::Sender<View>,
     mut stop: watch::Receiver<bool>,
-    reached: &mut bool,
+    known: &mut Known,
 ) -> Result<Ended> {
-    let begun = start(config, view, &mut stop, reached).await;
+    let begun = start(config, view, &mut stop, known).await;
     let (owner, conninfo, prepared) = match begun.inspect_err(count)? {
         Start::Begun(begun) => *begun,
         Start::Ended(ended) => return Ok(ended),
@@ -236,16 +240,17 @@ async fn start(
     config: &Config,
     view: &watch::Sender<View>,
     stop: &mut watch::Receiver<bool>,
-    reached: &mut bool,
+    known: &mut Known,
 ) -> Result<Start> {
     let conninfo = ConnInfo::parse(&config.source_url)?;
-    let Some(mut owner) = prepare::open(&conninfo, config, *reached).await? else {
+    let Some(mut owner) = prepare::open(&conninfo, config, known.reached).await? else {
         return Ok(Start::Ended(Ended::Asked));
     };
-    *reached = true;
+    known.reached = true;
     let Some(migration) = ownership::acquire(&owner, config, view, stop).await? else {
         return Ok(Start::Ended(Ended::Stopped));
     };
+    known.at = Some((migration.phase, migration.switches));
     // An abort or a finish is under way, or was cut off: it is to be run again.
     if migration.stop {
         return Ok(Start::Ended(Ended::Asked));

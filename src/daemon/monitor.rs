@@ -18,7 +18,7 @@ use super::role::Role;
 use super::{Ended, Options, Shared, errors};
 use crate::apply::Stats;
 use crate::config::{Config, Live};
-use crate::copy::throttle::{Load, Pace, Signal, signals, step};
+use crate::copy::throttle::{Load, Pace, Signal, signal, signals, step};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::metrics::table;
@@ -74,6 +74,9 @@ pub struct Monitor<'a> {
     options: Options,
     out: Outlets<'a>,
     pace: Pace,
+    /// The same for verification. The time of the day is about the copy alone: whoever
+    /// verifies at noon means it.
+    verifying: Pace,
     /// What pressed at the last measuring.
     signals: Vec<Signal>,
     stepped: Instant,
@@ -110,6 +113,7 @@ impl<'a> Monitor<'a> {
             options,
             out,
             pace: Pace::default(),
+            verifying: Pace::default(),
             signals: Vec::new(),
             stepped: Instant::now(),
             ends: Ends::default(),
@@ -219,6 +223,12 @@ impl<'a> Monitor<'a> {
         let elapsed = now.duration_since(self.stepped);
         self.stepped = now;
         let pace = step(&self.pace, &self.signals, elapsed, SystemTime::now());
+        let (at_any_time, _): (Vec<_>, Vec<_>) = self
+            .signals
+            .iter()
+            .cloned()
+            .partition(|s| s.kind != signal::Kind::Window);
+        self.verifying = step(&self.verifying, &at_any_time, elapsed, SystemTime::now());
         self.tell(&pace);
         let why = pace.hold.as_ref().map(|h| {
             if pace.share == 0.0 {

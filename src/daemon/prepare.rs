@@ -107,7 +107,7 @@ pub async fn open(conninfo: &ConnInfo, config: &Config, again: bool) -> Result<O
     preflight::one_database(conninfo, config)?;
     let modules = modules(config)?;
     let mut client = super::session(conninfo, "daemon").await?;
-    let begun = preflight::begun(&client, config).await?;
+    let mut begun = preflight::begun(&client, config).await?;
     if begun.is_none() && again {
         return Ok(None);
     }
@@ -117,7 +117,14 @@ pub async fn open(conninfo: &ConnInfo, config: &Config, again: bool) -> Result<O
             let remedy = check.remedy.as_deref().unwrap_or("-");
             tracing::warn!(check = check.name, remedy, "{}", check.found);
         }
-        report.refuse()?;
+        if let Err(refused) = report.refuse() {
+            // Two that are started together: what stands in the way (a slot in use, rows in
+            // the targets) may be the other one's work, and then this one stands by.
+            begun = preflight::begun(&client, config).await?;
+            if begun.is_none() {
+                return Err(refused);
+            }
+        }
     }
     // Also under a migration that has begun: a newer program brings newer state.
     install::install(&mut client).await?;

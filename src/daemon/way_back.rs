@@ -10,7 +10,7 @@
 //! to it, at a position that is read after the checkpoint's last move
 //! ([`checkpoint::hand_over`](crate::state::checkpoint::hand_over)).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
@@ -70,6 +70,7 @@ pub async fn keep(shared: Shared, config: Config) -> Result<()> {
     let mut stop = shared.stop.clone();
     let mut pause = Duration::from_millis(200);
     loop {
+        let begun = Instant::now();
         let done = tokio::select! {
             done = follow(&shared, &config) => done,
             _ = stop.wait_for(|s| *s) => return Ok(()),
@@ -77,6 +78,9 @@ pub async fn keep(shared: Shared, config: Config) -> Result<()> {
         if let Err(e) = done {
             count(&e);
             tracing::warn!(error = %e, "the slot of the other direction is not ready yet");
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            pause = Duration::from_millis(200);
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -381,9 +381,11 @@ async fn sample(
     })
 }
 
-/// What takes longer than this, when it was to beat that, need not be run to its end.
+/// What takes longer than this, when it was to beat that, need not be run to its end. The
+/// second is for a server that stands still for a moment: a trial is run once, and what is
+/// cut off is not looked at again.
 fn patience(beat: f64) -> Duration {
-    Duration::from_secs_f64((beat * 1.5 + 200.0) / 1000.0)
+    Duration::from_secs_f64((beat * 1.5 + 1000.0) / 1000.0)
 }
 
 fn cost(plan: &Plan) -> f64 {

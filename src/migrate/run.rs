@@ -235,9 +235,12 @@ impl Run<'_> {
     /// Undoes a failed attempt; returns where another one may help.
     async fn again(&self, failed: Failed, attempt: &mut u32, observer: Observer<'_>) -> Result<()> {
         let Failed { error, seen } = failed;
+        // The last is how PostgreSQL says that two sessions change one row of the catalog, a
+        // GRANT beside another one, say.
         let retry = ["55P03", "40P01", "40001"]
             .iter()
-            .any(|c| error.is_sqlstate(c));
+            .any(|c| error.is_sqlstate(c))
+            || error.is_sqlstate("XX000") && error.message.contains("tuple concurrently");
         if !retry {
             return Err(error);
         }

@@ -289,7 +289,7 @@ async fn forget(tx: &Transaction<'_>, below: Lsn, logs: &[ChunkTable]) -> Result
 }
 
 /// Removes the certificate, and the pass under way with it: there is a difference, so
-/// neither holds.
+/// neither holds, and the last outcome is that from the same moment on.
 ///
 /// # Errors
 /// [`Kind::Phase`] when the migration was switched since `switches` was read: what
@@ -304,7 +304,14 @@ pub async fn remove(client: &Client, migration: i32, switches: i32) -> Result<()
                   pass as (delete from crossfade.verification v using same
                            where v.migration_id = same.id),
                   gone as (delete from crossfade.certificate c using same
-                           where c.migration_id = same.id)
+                           where c.migration_id = same.id),
+                  -- Which rows differ is told at the end; that some do, from now on.
+                  said as (insert into crossfade.verified (migration_id, outcome, differences)
+                           select id, 'different', '{}' from same
+                           on conflict (migration_id) do update
+                           set ended_at = clock_timestamp(), outcome = excluded.outcome,
+                               differences = excluded.differences
+                           where crossfade.verified.outcome <> 'different')
              select exists(select from same)",
             &[&migration, &switches],
         )

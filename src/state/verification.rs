@@ -114,10 +114,13 @@ pub async fn save<C: GenericClient>(
 }
 
 /// What a verification at work has to heed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Heed {
-    /// Why the daemon makes the copy wait, unless the daemon is gone.
-    pub throttled: Option<String>,
+    /// The share of its full speed that the daemon's throttle leaves, 0 being standing; all
+    /// of it where the daemon is gone.
+    pub pace: f64,
+    /// Why it is not all.
+    pub reason: Option<String>,
     /// Another verification waits for the lock, or a switch is under way.
     pub wanted: bool,
 }
@@ -127,8 +130,11 @@ pub struct Heed {
 pub async fn heed<C: GenericClient>(client: &C, migration: i32) -> Result<Heed> {
     let row = client
         .query_one(
-            "select (select throttled from crossfade.daemon
-                     where migration_id = $1 and seen_at > clock_timestamp() - interval '10 s'),
+            "with throttle as materialized
+                 (select live #> '{throttle,verification}' as v from crossfade.daemon
+                  where migration_id = $1 and seen_at > clock_timestamp() - interval '10 s')
+             select coalesce((select (v ->> 'pace')::float8 from throttle), 1),
+                    (select v #>> '{hold,reason}' from throttle),
                     exists(select from pg_catalog.pg_locks l
                      where l.locktype = 'advisory' and l.objsubid = 2
                        and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
@@ -139,8 +145,9 @@ pub async fn heed<C: GenericClient>(client: &C, migration: i32) -> Result<Heed> 
         )
         .await?;
     Ok(Heed {
-        throttled: row.get(0),
-        wanted: row.get(1),
+        pace: row.get(0),
+        reason: row.get(1),
+        wanted: row.get(2),
     })
 }
 

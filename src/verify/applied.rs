@@ -11,8 +11,9 @@ use crate::state::{checkpoint, migration};
 
 /// How long the checkpoint may stand still.
 const STILL: Duration = Duration::from_secs(30);
-/// How long a daemon may be away, for one that is restarting.
-const AWAY: Duration = Duration::from_secs(2);
+/// How long a daemon may be away, for one that is starting over: longer than the longest
+/// pause between two of its attempts.
+const AWAY: Duration = Duration::from_secs(15);
 
 /// A snapshot and a position read after it was taken: every transaction that the
 /// snapshot sees has its commit record below the position.
@@ -56,6 +57,8 @@ pub async fn wait(client: &Client, migration: i32, end: Lsn) -> Result<()> {
     let mut asked: Option<Instant> = None;
     let mut pause = Duration::from_millis(1);
     loop {
+        // Before the look, so that a pause of this process never counts as one of the applier.
+        let now = Instant::now();
         let applied = checkpoint::read(client, migration).await?;
         if applied >= end {
             return Ok(());
@@ -75,7 +78,7 @@ pub async fn wait(client: &Client, migration: i32, end: Lsn) -> Result<()> {
                 .remedy("start `crossfade run`, then verify again"));
             }
         }
-        if moved.elapsed() > STILL {
+        if now.duration_since(moved) > STILL {
             return Err(Error::new(
                 Kind::Contention,
                 format!(

@@ -57,7 +57,7 @@ use super::compare::{self, Detail, Pair, Seen};
 use super::report::{Digest, Tally};
 use super::sql::Statements;
 use super::{Key, Prepared, Source};
-use crate::error::Result;
+use crate::error::{Result, Retry};
 use crate::pg::Snapshot;
 use crate::state::checkpoint::{self, Leg};
 use crate::transform::Target;
@@ -67,6 +67,8 @@ const ATTEMPTS: u32 = 30;
 /// The pause after each attempt grows by this, up to [`LONGEST`].
 const PAUSE: Duration = Duration::from_millis(4);
 const LONGEST: Duration = Duration::from_millis(100);
+/// Tries of one look.
+const TRIES: u32 = 5;
 
 /// What is to be said of a key whose sides differed in S₂.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,14 +163,30 @@ impl Decider<'_> {
         Ok(unsettled.into_iter().map(|p| p.key).collect())
     }
 
-    /// Rule 2: compares the pending keys in one snapshot.
+    /// Rule 2: compares the pending keys in one snapshot. A look that a lock or a
+    /// cancellation has cut short is made again, in a new one.
     async fn look(&self, source: usize, pending: &[Pending], before: &Snapshot) -> Result<Look> {
         let (plan, chunks) = &self.sources[source];
         let lock = Statements::new(plan, chunks).lock();
-        super::begin(self.client, &lock).await?;
-        let look = self.look_in(source, pending, before).await;
-        self.client.batch_execute("rollback").await?;
-        look
+        let mut tries = 0;
+        loop {
+            let look = match super::begin(self.client, &lock).await {
+                Ok(()) => self.look_in(source, pending, before).await,
+                Err(e) => Err(e),
+            };
+            let ended = self.client.batch_execute("rollback").await;
+            tries += 1;
+            match look {
+                Err(e) if e.retry() == Retry::Soon && tries < TRIES => {
+                    tokio::time::sleep(LONGEST).await;
+                }
+                Err(e) => return Err(e),
+                Ok(look) => {
+                    ended?;
+                    return Ok(look);
+                }
+            }
+        }
     }
 
     async fn look_in(&self, source: usize, pending: &[Pending], before: &Snapshot) -> Result<Look> {

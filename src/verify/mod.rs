@@ -32,7 +32,7 @@ use crate::state::{ChunkTable, VERIFY_LOCK, migration};
 use crate::transform::{Module, Plan};
 
 pub use changed::{verify_changed, verify_changed_in};
-pub use pass::{Progress, verify_all};
+pub use pass::{Progress, Waiting, verify_all};
 pub use prepared::Prepared;
 pub use report::{Difference, DifferenceKind, Outcome, Report, Resumed};
 

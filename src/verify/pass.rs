@@ -19,6 +19,7 @@ use super::basis;
 use super::report::{Outcome, Report, Resumed, Tally};
 use super::sql::pairs;
 use super::{Options, Subject, alone, check_copied, session, summary};
+use crate::copy::throttle::Pace;
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::{ConnInfo, Lsn};
@@ -37,8 +38,16 @@ pub struct Progress {
     pub ranges: u64,
     /// Keys that differed at a first look.
     pub suspects: u64,
-    /// Why it waits, like the copy.
-    pub waiting: Option<String>,
+    /// While the throttle slows it, like the copy.
+    pub waiting: Option<Waiting>,
+}
+
+/// What the throttle leaves of a pass's speed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// 0 is standing.
+    pub share: f64,
+    pub reason: String,
 }
 
 /// What the parts of a pass share.
@@ -52,8 +61,8 @@ struct Pass<'a> {
     tally: Mutex<Tally>,
     /// Turns true when the workers are to stop at the end of their range.
     halt: watch::Sender<bool>,
-    /// Why the workers wait before their next range.
-    pause: watch::Sender<Option<String>>,
+    /// How fast the workers may go.
+    pace: watch::Sender<Pace>,
     started: Instant,
     /// Seconds spent before an interruption.
     spent: f64,
@@ -101,7 +110,7 @@ pub async fn verify_all(
         frontier: Mutex::new(begun.frontier),
         tally: Mutex::new(Tally::new(options.limit)),
         halt: watch::channel(false).0,
-        pause: watch::channel(None).0,
+        pace: watch::channel(Pace::default()).0,
         started: Instant::now(),
         spent: begun.spent,
         switches: begun.switches,

@@ -63,7 +63,8 @@ pub struct Timing {
     pub status: Duration,
     /// A server that was asked and sends no byte for this long is gone.
     pub silence: Duration,
-    /// Bound on [`Stream::stop`].
+    /// Bound on [`Stream::stop`]: so long the rest of the stream is read until the server
+    /// has given the slot free.
     pub stop: Duration,
 }
 
@@ -73,7 +74,7 @@ impl Default for Timing {
             queue_bytes: 8 << 20,
             status: Duration::from_secs(1),
             silence: Duration::from_secs(60),
-            stop: Duration::from_secs(5),
+            stop: Duration::from_secs(10),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
@@ -25,6 +26,9 @@ pub enum Durability {
     /// and a later local commit makes them durable with it.
     Off,
 }
+
+/// How long the server may take to end the session that had an origin before.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// How long a session's generic plans are kept. The server makes such a plan once and
 /// goes by the sizes of that moment: one made for a target that was empty scans it from
@@ -115,23 +119,33 @@ impl Session {
     /// # Errors
     /// Connection errors.
     pub async fn mark_origin(&self, origin: &str) -> Result<bool> {
-        let done = async {
-            self.client
-                .execute(
-                    "select pg_replication_origin_create($1)
-                     where not exists (select from pg_replication_origin where roname = $1)",
-                    &[&origin],
-                )
-                .await?;
-            self.client
-                .execute("select pg_replication_origin_session_setup($1)", &[&origin])
-                .await
-        };
-        match done.await {
-            Ok(_) => Ok(true),
-            Err(e) if e.is_closed() => Err(e.into()),
-            Err(_) => Ok(false),
+        let since = Instant::now();
+        loop {
+            match self.set_up_origin(origin).await {
+                Ok(_) => return Ok(true),
+                Err(e) if e.is_closed() => return Err(e.into()),
+                // The session of before, whose end the server has not noticed yet.
+                Err(e)
+                    if e.code() == Some(&SqlState::OBJECT_IN_USE) && since.elapsed() < LEAVING =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(_) => return Ok(false),
+            }
         }
+    }
+
+    async fn set_up_origin(&self, origin: &str) -> std::result::Result<u64, tokio_postgres::Error> {
+        self.client
+            .execute(
+                "select pg_replication_origin_create($1)
+                 where not exists (select from pg_replication_origin where roname = $1)",
+                &[&origin],
+            )
+            .await?;
+        self.client
+            .execute("select pg_replication_origin_session_setup($1)", &[&origin])
+            .await
     }
 
     /// Opens a transaction in which deferrable constraints are checked at once: at COMMIT

@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossfade::verify;
 use serde_json::Value;
 
-use crate::world::{World, execute};
+use crate::world::{self, BOUND, World, execute};
 
 const CERTIFIED: &str = "select exists(select from crossfade.certificate)";
 /// Somebody holds the verification's lock.
@@ -152,6 +155,43 @@ async fn it_waits_like_the_copy_holds_no_snapshot_meanwhile_and_gives_way() {
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(report["sources"][0]["rows"], 300);
     assert!(report["resumed"].is_object(), "{report}");
+}
+
+/// An application may be slow for reasons of its own, for good: what waits there slows a
+/// verification as it slows the copy, and stops neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_that_never_stop_waiting_slow_a_verification_and_do_not_stop_it() {
+    let throttle = "[verify]\ncontinuous = false\n[throttle]\nmax_delay_ms = 0.001\n";
+    let world = World::configured(300, throttle).await.streams().await;
+    let halt = Arc::new(AtomicBool::new(false));
+    let shop = {
+        let (client, halt) = (world.client().await, halt.clone());
+        tokio::spawn(async move {
+            execute(&client, "set application_name = 'shop'").await;
+            while !halt.load(Ordering::Relaxed) {
+                execute(&client, "select").await;
+            }
+        })
+    };
+    world
+        .until(
+            "the delay to be told",
+            "select live #>> '{throttle,verification,hold,signal}' = 'delay' from crossfade.daemon",
+        )
+        .await;
+    let progress = tokio::sync::watch::channel(verify::Progress::default());
+    let (info, subject, options) = (world.info(), world.subject().await, world::options());
+    let pass = verify::verify_all(&info, &subject, &options, &progress.0);
+    let report = tokio::time::timeout(BOUND, pass)
+        .await
+        .expect("the verification never ends")
+        .unwrap();
+    assert_eq!(report.outcome(), verify::Outcome::Identical);
+    let waiting = progress.1.borrow().waiting.clone().expect("it was slowed");
+    assert!(waiting.reason.contains("others wait"), "{waiting:?}");
+    assert!(waiting.share >= 0.25, "{waiting:?}");
+    halt.store(true, Ordering::Relaxed);
+    shop.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use crossfade::verify::{self, Options, Progress, Report, Subject};
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
 
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(120);
 
 /// Names that need their quotes, types without equality, a child table, a lookup.
 const DDL: &str = r#"

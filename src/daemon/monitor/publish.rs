@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Value, json};
 
 use super::Monitor;
-use crate::copy::throttle::{Hold, Kind, Signal};
+use crate::copy::throttle::Hold;
 use crate::daemon::errors;
 use crate::error::Result;
 use crate::metrics::{process, table, value};
@@ -13,7 +13,10 @@ use crate::state::Migration;
 
 impl Monitor<'_> {
     pub(super) async fn publish(&self, row: &Migration) -> Result<()> {
-        let standing = standing(&self.signals);
+        let held = self.verifying.hold.as_ref();
+        let standing = held
+            .filter(|_| self.verifying.share == 0.0)
+            .map(|hold| hold.reason.as_str());
         let sessions: i64 = self
             .owner
             .query_one(
@@ -58,6 +61,10 @@ impl Monitor<'_> {
             "throttle": {
                 "pace": self.pace.share,
                 "hold": self.pace.hold.as_ref().map(hold),
+                "verification": {
+                    "pace": self.verifying.share,
+                    "hold": self.verifying.hold.as_ref().map(hold),
+                },
                 "pressure": self.signals.iter().map(|s| (s.kind.name(), s.pressure))
                     .collect::<std::collections::BTreeMap<_, _>>(),
             },
@@ -107,15 +114,6 @@ impl Monitor<'_> {
             table::THROTTLE_PRESSURE.set_for(known, signal.map_or(0.0, |s| s.pressure));
         }
     }
-}
-
-/// Why verification has to wait too: what holds the copy and does not only slow it. The
-/// time of the day is about the copy alone: whoever verifies at noon means it.
-fn standing(signals: &[Signal]) -> Option<&str> {
-    let mut held = signals
-        .iter()
-        .filter(|s| s.pressure >= 1.0 && s.kind != Kind::Window);
-    held.next().map(|s| s.reason.as_str())
 }
 
 fn hold(hold: &Hold) -> Value {

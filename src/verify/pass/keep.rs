@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::Pass;
+use super::{Pass, Waiting};
+use crate::copy::Throttle;
 use crate::error::Result;
-use crate::state::verification;
+use crate::state::verification::{self, Heed};
 
 /// How often throttle and waiting sessions are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -25,7 +26,7 @@ impl Pass<'_> {
         let mut giving_way: Option<Instant> = None;
         loop {
             let heed = verification::heed(client, self.subject.migration).await?;
-            self.throttle(heed.throttled);
+            self.throttle(&heed);
             if self.options.polite && heed.wanted && giving_way.is_none() {
                 giving_way = Some(Instant::now());
                 self.halt.send_replace(true);
@@ -41,15 +42,26 @@ impl Pass<'_> {
         }
     }
 
-    fn throttle(&self, why: Option<String>) {
-        if *self.pause.borrow() == why {
-            return;
+    pub(super) fn throttle(&self, heed: &Heed) {
+        let share = heed.pace.clamp(0.0, 1.0);
+        let before = self.pace.borrow().share;
+        self.pace.send_if_modified(|pace| {
+            let changed = pace.share.to_bits() != share.to_bits();
+            pace.share = share;
+            changed
+        });
+        let why = heed.reason.as_deref().unwrap_or("the throttle");
+        let waiting = (share < 1.0).then(|| Waiting {
+            share,
+            reason: why.to_owned(),
+        });
+        self.progress.send_modify(|p| p.waiting = waiting);
+        if share < 1.0 && before == 1.0 {
+            tracing::info!("the verification slows down: {why}");
         }
-        if let Some(why) = &why {
+        if share == 0.0 && before > 0.0 {
             tracing::info!("the verification waits: {why}");
         }
-        self.progress.send_modify(|p| p.waiting.clone_from(&why));
-        self.pause.send_replace(why);
     }
 
     /// Writes the place, if it has moved.
@@ -65,15 +77,15 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Waits while the copy has to wait; false when the pass gives way. Called only
-    /// between ranges, never inside a snapshot.
-    pub(super) async fn may_go_on(&self) -> bool {
-        let (mut halt, mut pause) = (self.halt.subscribe(), self.pause.subscribe());
+    /// Keeps the pace after a worker has `worked` on a range; false when the pass gives
+    /// way. Called only between ranges, never inside a snapshot.
+    pub(super) async fn may_go_on(&self, throttle: &mut Throttle, worked: Duration) -> bool {
+        let mut halt = self.halt.subscribe();
         // The senders live as long as the pass: neither wait can fail.
         tokio::select! {
             biased;
             _ = halt.wait_for(|h| *h) => false,
-            _ = pause.wait_for(Option::is_none) => true,
+            () = throttle.pass(worked) => true,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, mpsc};
@@ -12,10 +13,11 @@ use tokio_postgres::types::ToSql;
 
 use super::Pass;
 use super::frontier::Start;
+use crate::copy::Throttle;
 use crate::error::Result;
 use crate::failpoint;
 use crate::metrics::table;
-use crate::state::certificate;
+use crate::state::{certificate, verification};
 use crate::transform::sql::Range;
 use crate::verify::Prepared;
 use crate::verify::decide::Decider;
@@ -47,6 +49,8 @@ impl Pass<'_> {
     /// Runs planner, workers and decider until the key space is covered or the pass
     /// gives way.
     pub(super) async fn run(&self, client: &Client) -> Result<()> {
+        // Before the first range too.
+        self.throttle(&verification::heed(client, self.subject.migration).await?);
         let (work, queue) = mpsc::channel(AHEAD);
         let (suspects, found) = mpsc::channel(SUSPECTS);
         let queue = Arc::new(Mutex::new(queue));
@@ -121,19 +125,25 @@ impl Pass<'_> {
         suspects: mpsc::Sender<Page>,
     ) -> Result<()> {
         let client = session(self.info, &format!("verify {number}")).await?;
+        // Every worker at the same pace: one that stood alone could have a range in hand
+        // which the pass cannot end without.
+        let mut throttle = Throttle::following(self.pace.subscribe());
+        let mut worked = Duration::ZERO;
         loop {
-            if !self.may_go_on().await {
+            if !self.may_go_on(&mut throttle, worked).await {
                 return Ok(());
             }
             let work = queue.lock().await.recv().await;
             let Some(work) = work else { return Ok(()) };
-            if !self.may_go_on().await {
+            if !self.may_go_on(&mut throttle, Duration::ZERO).await {
                 return Ok(());
             }
             failpoint::hit("verify.before_range").await;
+            let begun = Instant::now();
             if !self.range(&client, work, &suspects).await? {
                 return Ok(());
             }
+            worked = begun.elapsed();
         }
     }
 

@@ -17,9 +17,6 @@ const TICK: Duration = Duration::from_millis(40);
 const CONFIRM_EVERY: Duration = Duration::from_millis(5);
 /// A wait shorter than this means that the server is busy sending.
 const BUSY: Duration = Duration::from_millis(5);
-/// Bound on reading the rest of the stream after our CopyDone, until the server has
-/// given the slot free.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 pub struct Pump {
     transport: Transport,
@@ -34,7 +31,9 @@ pub struct Pump {
     told: Lsn,
     status_sent: Instant,
     heard: Instant,
-    asked: bool,
+    /// When the silent server was asked to answer.
+    asked: Option<Instant>,
+    farewell: Duration,
     batch: Vec<Frame>,
 }
 
@@ -65,7 +64,8 @@ impl Pump {
             told: Lsn::default(),
             status_sent: now,
             heard: now,
-            asked: false,
+            asked: None,
+            farewell: timing.stop,
             batch: Vec::new(),
         };
         Ok((pump, system))
@@ -92,7 +92,7 @@ impl Pump {
                 Received::Nothing => self.expect_life()?,
                 Received::Bytes { more } => {
                     self.heard = Instant::now();
-                    self.asked = false;
+                    self.asked = None;
                     reply = self.deliver()?;
                     let busy = self.heard.duration_since(waited) < BUSY;
                     if busy && !more && !reply {
@@ -126,10 +126,12 @@ impl Pump {
         Ok(())
     }
 
-    /// After half of the allowed silence the server is asked to answer.
+    /// After half of the allowed silence the server is asked to answer, and has the other
+    /// half to do so: should this process stand still, it has not been asked yet.
     fn expect_life(&mut self) -> Result<()> {
         let silent = self.heard.elapsed();
-        if silent >= self.silence {
+        let half = self.silence / 2;
+        if self.asked.is_some_and(|asked| asked.elapsed() >= half) {
             return Err(Error::new(
                 Kind::Connection,
                 format!(
@@ -139,9 +141,9 @@ impl Pump {
             )
             .remedy("check the network between crossfade and the server"));
         }
-        if silent >= self.silence / 2 && !self.asked {
+        if silent >= half && self.asked.is_none() {
             self.status(true)?;
-            self.asked = true;
+            self.asked = Some(Instant::now());
         }
         Ok(())
     }
@@ -207,7 +209,7 @@ impl Pump {
         let outcome = self
             .status(false)
             .and_then(|()| self.transport.send_copy_done())
-            .and_then(|()| self.until_done(begun + FAREWELL));
+            .and_then(|()| self.until_done(begun + self.farewell));
         match outcome {
             Ok(()) => self.transport.terminate(),
             Err(error) => tracing::debug!(%error, "the stream broke while it was closed"),
