@@ -8,6 +8,7 @@
 
 mod application;
 mod lag;
+mod plain;
 mod triggers;
 
 use std::path::PathBuf;
@@ -261,7 +262,7 @@ impl Bench {
             "application at {} transactions a second, runs of {} s",
             self.rate, self.seconds
         );
-        let mut runs: [Vec<Run>; 3] = Default::default();
+        let mut runs: [Vec<Run>; 4] = Default::default();
         for _ in 0..self.rounds {
             self.reset().await?;
             runs[0].push(self.application(self.rate)?);
@@ -274,15 +275,28 @@ impl Bench {
             );
             drop(daemon);
             self.reset().await?;
+            let plain = plain::Plain::start(&self.server.url("postgres"), copied).await?;
+            runs[3].push(self.application(self.rate)?);
+            let by_hand = plain.stop().await?;
+            println!(
+                "  (by hand {:.0} rows a second, of {copied:.0} wanted)",
+                f64::from(u32::try_from(by_hand).unwrap_or(u32::MAX)) / seconds(self.seconds)
+            );
+            self.reset().await?;
             triggers::create(&self.client).await?;
             runs[2].push(self.application(self.rate)?);
             triggers::remove(&self.client).await?;
         }
         let alone = application::row("alone", &runs[0], None);
         application::row("beside a copy by crossfade", &runs[1], Some(alone));
+        application::row("the same rows, as fast, by hand", &runs[3], Some(alone));
         application::row("with triggers, without any copy", &runs[2], Some(alone));
         Ok(())
     }
+}
+
+fn seconds(whole: u64) -> f64 {
+    Duration::from_secs(whole).as_secs_f64()
 }
 
 fn argument(name: &str, default: u64) -> Result<u64> {

@@ -80,7 +80,7 @@ pub async fn run(
     let mut known = Known::default();
     loop {
         monitor::role(&view, Role::Starting, None);
-        known.at = None;
+        known.switches = None;
         let started = std::time::Instant::now();
         let error = match incarnation(config, options, &view, stop.clone(), &mut known).await {
             Ok(Ended::HandedOver) => continue,
@@ -91,7 +91,9 @@ pub async fn run(
         // accident to wait out.
         if error.retry() == Retry::Never || !known.reached {
             // A switch may have moved the tables under a task that was at work.
-            if known.at.is_some() && phase(config).await.is_some_and(|now| Some(now) != known.at) {
+            if let Some(before) = known.switches
+                && switches(config).await.is_some_and(|now| now != before)
+            {
                 continue;
             }
             return Err(error);
@@ -125,21 +127,19 @@ async fn session(conninfo: &ConnInfo, purpose: &str) -> Result<Client> {
 struct Known {
     /// The migration has been there once: one that is gone was ended by somebody.
     reached: bool,
-    /// Where it stood when this life took it over.
-    at: Option<(Phase, i32)>,
+    /// How often it had switched when this life took it over. Not its phase: that moves by
+    /// the daemon's own work too, and what ends the daemon then is to end it.
+    switches: Option<i32>,
 }
 
-/// The migration's phase and how often it has switched, as far as can be learned now.
-async fn phase(config: &Config) -> Option<(Phase, i32)> {
+/// How often the migration has switched, as far as can be learned now.
+async fn switches(config: &Config) -> Option<i32> {
     let row = async {
         let info = ConnInfo::parse(&config.source_url)?;
         let client = connect(&info, "daemon").await?;
         migration::find(&client, &config.name).await
     };
-    row.await
-        .ok()
-        .flatten()
-        .map(|row| (row.phase, row.switches))
+    row.await.ok().flatten().map(|row| row.switches)
 }
 
 /// Everything the tasks of one incarnation share.
@@ -250,7 +250,7 @@ async fn start(
     let Some(migration) = ownership::acquire(&owner, config, view, stop).await? else {
         return Ok(Start::Ended(Ended::Stopped));
     };
-    known.at = Some((migration.phase, migration.switches));
+    known.switches = Some(migration.switches);
     // An abort or a finish is under way, or was cut off: it is to be run again.
     if migration.stop {
         return Ok(Start::Ended(Ended::Asked));

@@ -48,7 +48,7 @@ function filter() {
   if (!visible.length) list.append(make("p", cards.length ? "Nothing fits this filter." : "No findings: nothing in this schema looks wrong.", "empty"));
   more.hidden = visible.length === shown.length;
   more.textContent = `Show all ${shown.length} findings`;
-  $("#count").textContent = visible.length === cards.length ? `${cards.length} findings` : `${visible.length} of ${cards.length} findings`;
+  $("#count").textContent = visible.length === cards.length ? `${cards.length} finding${cards.length === 1 ? "" : "s"}` : `${visible.length} of ${cards.length} findings`;
 }
 query.addEventListener("input", filter);
 group.addEventListener("change", filter);
