@@ -4,6 +4,10 @@
 mod program;
 
 mod plan;
+mod plan_check;
+mod plan_claims;
+mod plan_indexes;
+mod plan_shared_index;
 mod diagram;
 mod freight;
 mod report;

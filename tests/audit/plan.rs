@@ -25,15 +25,15 @@ fn finding(fix: Fix) -> Finding {
     .fix(fix)
 }
 
-fn name(table: &str) -> QualifiedName {
+pub fn name(table: &str) -> QualifiedName {
     QualifiedName::parse(table).unwrap()
 }
 
-fn strings(texts: &[&str]) -> Vec<String> {
+pub fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|t| (*t).to_owned()).collect()
 }
 
-fn key(name: &str, type_sql: &str) -> KeyColumn {
+pub fn key(name: &str, type_sql: &str) -> KeyColumn {
     KeyColumn {
         name: name.to_owned(),
         type_sql: type_sql.to_owned(),
@@ -41,7 +41,7 @@ fn key(name: &str, type_sql: &str) -> KeyColumn {
 }
 
 /// Plans the fixes and writes the folder `plan`.
-fn plan(shop: &Shop, fixes: Vec<Fix>) -> (Plan, PathBuf) {
+pub fn plan(shop: &Shop, fixes: Vec<Fix>) -> (Plan, PathBuf) {
     let held = crate::program::Held::open(&shop.url("postgres", crate::program::SECRET));
     let findings: Vec<Finding> = fixes.into_iter().map(finding).collect();
     let all: Vec<&Finding> = findings.iter().collect();
@@ -67,7 +67,10 @@ fn apply(shop: &Shop, script: &Script) {
     for step in &script.steps {
         match step {
             Step::One(statement) => shop.sql(&statement.text),
-            Step::Block(_) => panic!("no plan has a block"),
+            Step::Block(statements) => {
+                let all: Vec<_> = statements.iter().map(|s| s.text.as_str()).collect();
+                shop.sql(&format!("begin; {}; commit", all.join(";\n")));
+            }
             Step::Batch(statement, batch) => {
                 let edge =
                     |f: &str| format!("(select {f}({}) from {})", batch.key, batch.table.sql());
@@ -126,7 +129,7 @@ fn rows(shop: &Shop, table: &str) -> String {
     ))
 }
 
-fn shop(sql: &str) -> Shop {
+pub fn shop(sql: &str) -> Shop {
     let shop = Shop::bare(Options::default());
     shop.sql("create schema s");
     shop.sql(sql);
@@ -135,12 +138,17 @@ fn shop(sql: &str) -> Shop {
 
 /// Up does what `mended` asks for; down leaves schema and rows as they were; and up again
 /// works.
-fn there_and_back(shop: &Shop, table: &str, fixes: Vec<Fix>, mended: &str) {
-    let before = (schema(shop), rows(shop, table));
+pub fn there_and_back(shop: &Shop, table: &str, fixes: Vec<Fix>, mended: &str) {
     let (plan, dir) = plan(shop, fixes);
     assert!(plan.left.is_empty(), "{:?}", plan.left);
+    taken_back(shop, table, &dir, mended);
+}
+
+/// The plan in a folder up and down, twice.
+pub fn taken_back(shop: &Shop, table: &str, dir: &Path, mended: &str) {
+    let before = (schema(shop), rows(shop, table));
     for _ in 0..2 {
-        let folder = up(shop, &dir);
+        let folder = up(shop, dir);
         assert_eq!(
             shop.value(&format!("select ({mended})::text")),
             "true",

@@ -1,47 +1,45 @@
 //! A column of another type beside the old one, kept equal by a trigger, filled in
 //! batches, and at last alone.
 
-mod conversion;
+mod carry;
 mod contract;
+mod conversion;
 
 use super::super::schema::{Column, Database, Table, TableKind};
 use super::backfill::Backfill;
-use super::migration::{Migration, Phase, Script};
+use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, slug, table};
 use super::not_null;
 use super::reference;
 use crate::pg::QualifiedName;
-use crate::sql::token;
 pub use conversion::Conversion;
 use conversion::VALUE;
 
 /// One column's change, with the names that it takes.
-struct Change<'a> {
+pub struct Change<'a> {
     of: &'a Table,
     old: &'a Column,
     new: String,
     sync: QualifiedName,
     /// Where values are kept that `backward` would not give back.
     kept: QualifiedName,
-    conversion: &'a Conversion,
+    conversion: Conversion,
 }
 
-/// The migrations, in order.
+/// What becomes of a column, for now without its indexes: other changes may share them.
 ///
 /// # Errors
-/// Why the plan leaves it to people.
-pub fn column(
-    database: &Database,
-    of: &Table,
+/// There is no such column.
+pub fn column<'a>(
+    of: &'a Table,
     column: &str,
-    conversion: &Conversion,
+    conversion: Conversion,
     names: &mut Names,
-) -> Result<Vec<Migration>, String> {
+) -> Result<Change<'a>, String> {
     let Some(old) = of.column(column) else {
         return Err(format!("{} has no column {column}", of.name));
     };
-    refuse(database, of, old)?;
-    let change = Change {
+    Ok(Change {
         of,
         old,
         new: if conversion.keeps_name {
@@ -55,22 +53,45 @@ pub fn column(
             format!("{}_{column}_kept", of.name.name),
         )),
         conversion,
-    };
-    let mut migrations = vec![change.expand(), change.fill()];
-    migrations.extend(change.indexes(names)?);
-    if old.not_null && conversion.unreadable == 0 {
+    })
+}
+
+/// The migrations of the change at `at` among all that the plan has, in its order. An index
+/// that several of them share is built on all of the new columns once the last of these is
+/// there; the old one goes with the first column that goes, and is made again, on the way down,
+/// when that comes back as the last.
+pub fn migrations(changes: &[&Change<'_>], at: usize, names: &mut Names) -> Vec<Migration> {
+    let change = changes[at];
+    let (mut completed, mut ended) = (Vec::new(), Vec::new());
+    for index in &change.of.indexes {
+        let sharing = |c: &&Change<'_>| c.of.name == change.of.name && c.is_in(index);
+        if !change.is_in(index) {
+            continue;
+        }
+        if !changes[at + 1..].iter().any(sharing) {
+            completed.push(index);
+        }
+        if !changes[..at].iter().any(sharing) {
+            ended.push(index);
+        }
+    }
+    let mut migrations = vec![change.expand()];
+    migrations.extend(change.indexes(&completed, changes, names));
+    if change.old.not_null && change.conversion.unreadable == 0 {
         migrations.push(change.not_null(names));
     }
-    migrations.extend(if conversion.keeps_name {
-        change.take_over(names)
-    } else {
-        change.contract(names)
-    });
-    Ok(migrations)
+    migrations.push(change.contract(&ended, names));
+    migrations
 }
 
 /// What a second column cannot stand in for.
-fn refuse(database: &Database, of: &Table, old: &Column) -> Result<(), String> {
+///
+/// # Errors
+/// Why the plan leaves it to people.
+pub fn refuse(database: &Database, of: &Table, column: &str) -> Result<(), String> {
+    let Some(old) = of.column(column) else {
+        return Err(format!("{} has no column {column}", of.name));
+    };
     let why = if of.kind == TableKind::Partitioned {
         "the table is partitioned"
     } else if of.keys().any(|k| k.columns.contains(&old.name)) {
@@ -82,7 +103,7 @@ fn refuse(database: &Database, of: &Table, old: &Column) -> Result<(), String> {
     } else if of.checks.iter().any(|c| c.definition.contains(&old.name)) {
         "a CHECK mentions it"
     } else {
-        return Ok(());
+        return carry::refuse(of, &old.name);
     };
     Err(format!("{}.{}: {why}", of.name, old.name))
 }
@@ -183,20 +204,50 @@ impl Change<'_> {
         ]
     }
 
+    /// The table and the column that changes.
+    #[must_use]
+    pub fn what(&self) -> (&QualifiedName, &str) {
+        (&self.of.name, &self.old.name)
+    }
+
+    /// The new column, under the name that it has while both are there.
+    #[must_use]
+    pub fn successor(&self) -> &str {
+        &self.new
+    }
+
+    /// What the new column is called in the end.
+    #[must_use]
+    pub fn last_name(&self) -> &str {
+        if self.conversion.keeps_name {
+            &self.old.name
+        } else {
+            &self.new
+        }
+    }
+
+    /// The new column, and the rows that are there: one file, since a filled column is not
+    /// emptied by anything but taking it away.
     fn expand(&self) -> Migration {
+        let (old, new) = (ident(&self.old.name), ident(&self.new));
         let mut up = vec![format!(
-            "alter table {} add column {} {}",
+            "alter table {} add column {new} {}",
             self.own(),
-            ident(&self.new),
             self.conversion.to_type
         )];
         up.extend(self.trigger());
+        let mut up = together(up);
+        up.push(
+            Backfill {
+                of: self.of,
+                // The trigger computes the new one, and knows what cannot be read.
+                set: format!("{old} = {old}"),
+                pending: format!("{new} is null and {old} is not null"),
+            }
+            .sql(),
+        );
         let mut down = self.drop_trigger();
-        down.push(format!(
-            "alter table {} drop column {}",
-            self.own(),
-            ident(&self.new)
-        ));
+        down.push(format!("alter table {} drop column {new}", self.own()));
         let mut risks: Vec<String> = self.conversion.assumption.clone().into_iter().collect();
         if self.conversion.unreadable > 0 {
             risks.push(format!(
@@ -208,95 +259,14 @@ impl Change<'_> {
             phase: Phase::Expand,
             name: self.name("expand"),
             about: format!(
-                "{}.{} beside {}, as {}; a trigger keeps the two equal, whichever is written.",
+                "{}.{new} beside {old}, as {}; a trigger keeps the two equal, whichever is written. Then the rows that are there.",
                 self.own(),
-                ident(&self.new),
-                ident(&self.old.name),
                 self.conversion.to_type
             ),
             risks,
-            up: Script::Transaction(up),
+            up: Script::Statements(up),
             down: Script::Transaction(down),
         }
-    }
-
-    fn fill(&self) -> Migration {
-        let (old, new) = (ident(&self.old.name), ident(&self.new));
-        let fill = Backfill {
-            of: self.of,
-            // The trigger computes the new one, and knows what cannot be read.
-            set: format!("{old} = {old}"),
-            pending: format!("{new} is null and {old} is not null"),
-        };
-        Migration {
-            phase: Phase::Expand,
-            name: self.name("backfill"),
-            about: format!("Fills {}.{new} for the rows that were there.", self.own()),
-            risks: Vec::new(),
-            up: Script::Statements(vec![fill.sql()]),
-            down: Script::Nothing("The column goes with the migration before.".to_owned()),
-        }
-    }
-
-    /// The old column's indexes on the new one.
-    fn indexes(&self, names: &mut Names) -> Result<Option<Migration>, String> {
-        let (mut up, mut down) = (Vec::new(), Vec::new());
-        for index in &self.of.indexes {
-            let own =
-                |k: &super::super::schema::IndexKey| k.column.as_ref() == Some(&self.old.name);
-            let mentioned = index
-                .keys
-                .iter()
-                .filter(|k| k.column.is_none())
-                .map(|k| &k.sql)
-                .chain(&index.predicate)
-                .any(|sql| sql.contains(&self.old.name));
-            if mentioned {
-                return Err(format!(
-                    "{}.{}: the index {} uses it in an expression",
-                    self.of.name, self.old.name, index.name
-                ));
-            }
-            if !index.keys.iter().any(own) && !index.included.contains(&self.old.name) {
-                continue;
-            }
-            let plain: Vec<String> = index
-                .keys
-                .iter()
-                .filter_map(|k| k.column.clone())
-                .map(|c| {
-                    if c == self.old.name {
-                        self.new.clone()
-                    } else {
-                        c
-                    }
-                })
-                .collect();
-            let name = names.index(&self.of.name, &plain, "_idx");
-            up.push(format!(
-                "create {}index concurrently {} on {} using {}",
-                if index.unique { "unique " } else { "" },
-                ident(&name),
-                self.own(),
-                instead(&index.definition, &self.old.name, &self.new),
-            ));
-            down.push(format!(
-                "drop index concurrently {}",
-                table(&QualifiedName::new(self.of.name.schema.clone(), name))
-            ));
-        }
-        Ok((!up.is_empty()).then(|| Migration {
-            phase: Phase::Expand,
-            name: self.name("index"),
-            about: format!(
-                "The indexes of the old column, on {}.{}.",
-                self.own(),
-                ident(&self.new)
-            ),
-            risks: Vec::new(),
-            up: Script::Statements(up),
-            down: Script::Statements(down),
-        }))
     }
 
     fn not_null(&self, names: &mut Names) -> Migration {
@@ -310,68 +280,6 @@ impl Change<'_> {
             down: Script::Transaction(vec![format!(
                 "alter table {own} alter column {new} drop not null"
             )]),
-        }
-    }
-}
-
-/// What stands behind USING in an index's definition, with another column. A collation
-/// and an operator class belonged to the old column's type.
-fn instead(definition: &str, old: &str, new: &str) -> String {
-    let tokens = token::tokens(definition);
-    let using = tokens.iter().position(|t| t.is_word(definition, "using"));
-    let mut text = String::new();
-    let mut tokens = tokens[using.map_or(0, |at| at + 1)..].iter().peekable();
-    let mut end = None;
-    while let Some(token) = tokens.next() {
-        if end.is_some_and(|end| end < token.range.start) {
-            text.push(' ');
-        }
-        end = Some(token.range.end);
-        if token.identifier(definition).as_deref() != Some(old) {
-            text.push_str(token.text(definition));
-            continue;
-        }
-        text.push_str(&ident(new));
-        if tokens
-            .next_if(|t| t.is_word(definition, "collate"))
-            .is_some()
-        {
-            tokens.next();
-            while tokens.next_if(|t| t.is(definition, '.')).is_some() {
-                tokens.next();
-            }
-        }
-        tokens.next_if(|t| t.text(definition).ends_with("_ops"));
-        end = tokens.peek().map(|t| t.range.start - 1).or(end);
-        if tokens
-            .peek()
-            .is_none_or(|t| t.is(definition, ',') || t.is(definition, ')'))
-        {
-            end = None;
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn an_index_moves_to_another_column_without_what_belonged_to_its_type() {
-        for (definition, moved) in [
-            (
-                "CREATE INDEX i ON s.t USING btree (created DESC, id) WHERE (id > 3)",
-                "btree (at DESC, id) WHERE (id > 3)",
-            ),
-            (
-                "CREATE INDEX i ON s.t USING btree (id, created COLLATE pg_catalog.\"C\" text_pattern_ops) INCLUDE (created)",
-                "btree (id, at) INCLUDE (at)",
-            ),
-            (
-                "CREATE INDEX i ON s.t USING brin (created text_minmax_ops DESC NULLS LAST, \"Created\")",
-                "brin (at DESC NULLS LAST, \"Created\")",
-            ),
-        ] {
-            assert_eq!(super::instead(definition, "created", "at"), moved);
         }
     }
 }

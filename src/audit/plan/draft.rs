@@ -1,7 +1,9 @@
 //! From fixes to migrations and modules: what is asked for twice is planned once, and
 //! what goes away is not changed before.
 
+mod claim;
 mod extraction;
+mod settle;
 
 use std::collections::BTreeSet;
 
@@ -12,15 +14,17 @@ use super::super::schema::{Database, Table};
 use super::child::Child;
 use super::name::{Names, slug};
 use super::{
-    Entry, Left, Migration, Module, Plan, convert, extract, fit, identity, index, reference, steps,
+    Left, Migration, Module, convert, extract, fit, identity, index, leave, reference, steps,
 };
 use crate::error::Result;
 use crate::pg::QualifiedName;
+use settle::Piece;
 
 pub struct Draft<'a> {
     database: &'a Database,
     names: Names,
-    entries: Vec<Entry>,
+    /// What is planned, with the findings, in their order.
+    pieces: Vec<(Piece<'a>, String)>,
     splits: Vec<Split>,
     modules: Vec<Module>,
     left: Vec<Left>,
@@ -28,8 +32,12 @@ pub struct Draft<'a> {
     planned: BTreeSet<String>,
     /// Foreign keys that the plan adds.
     keys: Vec<(QualifiedName, extract::Reference)>,
+    /// Primary keys that it adds: their columns.
+    primary: Vec<(QualifiedName, Vec<String>)>,
     /// Columns that go away: nothing else is planned for them.
     leaving: BTreeSet<(QualifiedName, String)>,
+    /// Columns that the plan's keys and references stand on: they stay as they are.
+    held: BTreeSet<(QualifiedName, String)>,
 }
 
 /// The children that one table gets, and the first finding that asked for one.
@@ -40,46 +48,21 @@ struct Split {
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(database: &'a Database) -> Self {
+    /// `remaining` is the database without the indexes that the plan drops; their names are
+    /// taken until then.
+    pub fn new(database: &Database, remaining: &'a Database) -> Self {
         Self {
-            database,
+            database: remaining,
             names: Names::of(database),
-            entries: Vec::new(),
+            pieces: Vec::new(),
             splits: Vec::new(),
             modules: Vec::new(),
             left: Vec::new(),
             planned: BTreeSet::new(),
             keys: Vec::new(),
+            primary: Vec::new(),
             leaving: BTreeSet::new(),
-        }
-    }
-
-    /// What primary keys bring along needs no index of its own, and what a table will refer to
-    /// a table that is made of its columns refers to as well.
-    pub fn expect<'f>(&mut self, fixes: impl Iterator<Item = &'f Fix>) {
-        for fix in fixes {
-            if let Fix::AddForeignKey {
-                table,
-                columns,
-                referenced,
-                referenced_columns,
-                orphans: 0,
-                convert_to: None,
-                ..
-            } = fix
-            {
-                let reference = extract::Reference {
-                    columns: columns.clone(),
-                    referenced: referenced.clone(),
-                    referenced_columns: referenced_columns.clone(),
-                };
-                self.keys.push((table.clone(), reference));
-            }
-            if let Fix::AddPrimaryKey { table, columns, .. } = fix
-                && !columns.is_empty()
-            {
-                self.planned.insert(identity::of_index(table, columns));
-            }
+            held: BTreeSet::new(),
         }
     }
 
@@ -98,14 +81,10 @@ impl<'a> Draft<'a> {
         {
             return;
         }
-        match self.migrations(finding, fix) {
-            Ok(migrations) => {
-                for migration in migrations {
-                    self.entries.push(Entry {
-                        migration,
-                        finding: finding.to_owned(),
-                    });
-                }
+        match self.pieces_of(finding, fix) {
+            Ok(pieces) => {
+                let pieces = pieces.into_iter().map(|p| (p, finding.to_owned()));
+                self.pieces.extend(pieces);
             }
             Err(why) => {
                 let steps = steps::of(self.database, fix, &mut self.names);
@@ -124,22 +103,14 @@ impl<'a> Draft<'a> {
             .ok_or_else(|| format!("{name} is not there"))
     }
 
-    fn stays(&self, table: &QualifiedName, column: &str) -> std::result::Result<(), String> {
-        if self.leaving.contains(&(table.clone(), column.to_owned())) {
-            return Err(format!(
-                "{table}.{column} goes away by another step of the plan"
-            ));
-        }
-        Ok(())
-    }
-
     #[allow(clippy::too_many_lines, reason = "one arm a fix")]
-    fn migrations(
+    fn pieces_of(
         &mut self,
         finding: &str,
         fix: &Fix,
-    ) -> std::result::Result<Vec<Migration>, String> {
+    ) -> std::result::Result<Vec<Piece<'a>>, String> {
         let database = self.database;
+        let one = |migration: Migration| Ok(vec![Piece::Migration(migration)]);
         match fix {
             Fix::AddPrimaryKey {
                 table,
@@ -147,36 +118,27 @@ impl<'a> Draft<'a> {
                 existing_index,
             } => {
                 let of = self.table(table)?;
-                Ok(index::primary_key(
-                    of,
-                    columns,
-                    existing_index.as_deref(),
-                    &mut self.names,
-                ))
+                let existing = existing_index.as_deref();
+                let made = index::primary_key(of, columns, existing, &mut self.names);
+                Ok(made.into_iter().map(Piece::from).collect())
             }
             Fix::AddIndex {
                 table,
                 columns,
                 predicate,
                 unique,
-            } => {
-                if index::is_there(self.table(table)?, columns, predicate.as_deref(), *unique) {
-                    return Ok(Vec::new());
-                }
-                let wanted = index::Wanted {
-                    table: self.table(table)?,
-                    columns,
-                    predicate: predicate.as_deref(),
-                    unique: *unique,
-                };
-                Ok(vec![index::add(database, &wanted, &mut self.names)])
-            }
+            } => Ok(vec![Piece::Index(index::Wanted {
+                table: self.table(table)?,
+                columns: columns.clone(),
+                predicate: predicate.clone(),
+                unique: *unique,
+            })]),
             Fix::DropIndex {
                 table,
                 index,
                 definition,
-            } => Ok(vec![index::drop(self.table(table)?, index, definition)]),
-            Fix::Reindex { table, index } => Ok(vec![index::rebuild(self.table(table)?, index)]),
+            } => one(index::drop(self.table(table)?, index, definition)),
+            Fix::Reindex { table, index } => one(index::rebuild(self.table(table)?, index)),
             Fix::AddForeignKey { .. } => self.foreign_key(fix),
             Fix::ValidateForeignKey {
                 table,
@@ -188,13 +150,18 @@ impl<'a> Draft<'a> {
                         "{orphans} rows of {table} refer to nothing: mend or delete them, then validate {constraint}"
                     ));
                 }
-                Ok(vec![reference::validate(table, constraint)])
+                one(reference::validate(table, constraint))
             }
             Fix::DropForeignKey { table, constraint } => {
                 let of = self.table(table)?;
                 let key = of.foreign_keys.iter().find(|f| &f.name == constraint);
                 let key = key.ok_or_else(|| format!("{table} has no constraint {constraint}"))?;
-                Ok(vec![reference::drop(of, key)])
+                if key.deferrable {
+                    return Err(format!(
+                        "{constraint} is deferrable: how it would have to be made again is not known to the plan"
+                    ));
+                }
+                one(reference::drop(of, key))
             }
             Fix::ConvertTimestamp {
                 table,
@@ -204,16 +171,9 @@ impl<'a> Draft<'a> {
                 to_type,
                 unparsable,
             } => {
-                self.stays(table, column)?;
                 let conversion =
                     convert::Conversion::timestamp(from_type, *format, to_type, *unparsable);
-                convert::column(
-                    database,
-                    self.table(table)?,
-                    column,
-                    &conversion,
-                    &mut self.names,
-                )
+                self.change(table, column, conversion)
             }
             Fix::ConvertColumn {
                 table,
@@ -222,15 +182,8 @@ impl<'a> Draft<'a> {
                 to_type,
                 using,
             } => {
-                self.stays(table, column)?;
                 let conversion = convert::Conversion::cast(column, from_type, to_type, using);
-                convert::column(
-                    database,
-                    self.table(table)?,
-                    column,
-                    &conversion,
-                    &mut self.names,
-                )
+                self.change(table, column, conversion)
             }
             Fix::WidenInteger {
                 table,
@@ -239,67 +192,24 @@ impl<'a> Draft<'a> {
                 to_type,
                 ..
             } => {
-                self.stays(table, column)?;
                 let using = crate::pg::quote(column);
                 let conversion = convert::Conversion::cast(column, from_type, to_type, &using);
-                convert::column(
-                    database,
-                    self.table(table)?,
-                    column,
-                    &conversion,
-                    &mut self.names,
-                )
+                self.change(table, column, conversion)
             }
             Fix::SplitJson { .. } | Fix::SplitList { .. } | Fix::SplitRepeatingGroup { .. } => {
                 self.split(finding, fix).map(|()| Vec::new())
             }
-            Fix::ExtractTable {
-                table,
-                determinant,
-                dependents,
-                target,
-                existing,
-            } => {
-                let of = self.table(table)?;
-                if existing.is_none() && database.table(target).is_some() {
-                    return Err(format!(
-                        "{target} is there already, without these columns: decide whether they become columns of it, or are read from what it has"
-                    ));
-                }
-                for column in dependents {
-                    self.stays(table, &column.name)?;
-                }
-                let references = self.references(of, determinant);
-                let extraction = extract::Extraction {
-                    of,
-                    references: &references,
-                    determinant,
-                    dependents,
-                    target,
-                    existing: existing.as_deref(),
-                };
-                let mut made = extract::table_of(database, &extraction, &mut self.names)?;
-                made.splice(0..0, self.index_of(of, determinant));
-                for column in dependents {
-                    self.leaving.insert((table.clone(), column.name.clone()));
-                }
-                Ok(made)
-            }
+            Fix::ExtractTable { .. } => self.extract(fix),
             Fix::DropColumn {
                 table,
                 column,
                 derivation,
             } => {
-                self.stays(table, column)?;
-                let made = extract::derived(
-                    database,
-                    self.table(table)?,
-                    column,
-                    derivation,
-                    &mut self.names,
-                )?;
+                self.goes(table, column)?;
+                let of = self.table(table)?;
+                let made = leave::derived(database, of, column, derivation, &mut self.names)?;
                 self.leaving.insert((table.clone(), column.clone()));
-                Ok(made)
+                Ok(made.into_iter().map(Piece::from).collect())
             }
             Fix::Rename { table, column, to } => Err(format!(
                 "renaming {} to {to} breaks every statement that names it at that moment; do it together with a change that touches them anyway",
@@ -313,7 +223,23 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn foreign_key(&mut self, fix: &Fix) -> std::result::Result<Vec<Migration>, String> {
+    /// A column of another type; where a planned key or reference stands on it, that would
+    /// vanish with the old column.
+    fn change(
+        &mut self,
+        table: &QualifiedName,
+        column: &str,
+        conversion: convert::Conversion,
+    ) -> std::result::Result<Vec<Piece<'a>>, String> {
+        self.stays(table, column)?;
+        let of = self.table(table)?;
+        convert::refuse(self.database, of, column)?;
+        self.is_free(table, column)?;
+        let change = convert::column(of, column, conversion, &mut self.names)?;
+        Ok(vec![Piece::Change(change)])
+    }
+
+    fn foreign_key(&mut self, fix: &Fix) -> std::result::Result<Vec<Piece<'a>>, String> {
         let Fix::AddForeignKey {
             table,
             columns,
@@ -330,27 +256,27 @@ impl<'a> Draft<'a> {
         for column in columns {
             self.stays(table, column)?;
         }
-        let mut migrations = Vec::new();
+        let mut pieces = Vec::new();
         if let (Some(kind), [column]) = (convert_to, &columns[..]) {
-            let key = identity::of_type(table, column);
-            if self.planned.insert(key) {
+            if self.planned.insert(identity::of_type(table, column)) {
                 let from = of.column(column).map(|c| c.data_type.sql.as_str());
                 let using = format!("{}::{kind}", crate::pg::quote(column));
                 let conversion =
                     convert::Conversion::cast(column, from.unwrap_or("text"), kind, &using);
-                migrations =
-                    convert::column(self.database, of, column, &conversion, &mut self.names)?;
+                pieces = self.change(table, column, conversion)?;
+            } else if !self.changes(table, column) {
+                return Err(format!(
+                    "{table}.{column} cannot become {kind} by this plan"
+                ));
             }
         }
-        let converted = migrations.len();
-        if *needs_index && self.planned.insert(identity::of_index(table, columns)) {
-            let wanted = index::Wanted {
+        if *needs_index {
+            pieces.push(Piece::Index(index::Wanted {
                 table: of,
-                columns,
+                columns: columns.clone(),
                 predicate: None,
                 unique: false,
-            };
-            migrations.push(index::add(self.database, &wanted, &mut self.names));
+            }));
         }
         let wanted = reference::Wanted {
             child: of,
@@ -359,14 +285,13 @@ impl<'a> Draft<'a> {
             parent_columns: referenced_columns,
             orphans: *orphans,
         };
-        migrations.extend(reference::add(&wanted, &mut self.names)?);
+        let mut added = reference::add(&wanted, &mut self.names)?;
         if convert_to.is_some() {
             // The column has the other type under its name only in the end.
-            for migration in &mut migrations[converted..] {
-                migration.phase = super::Phase::Contract;
-            }
+            added.phase = super::Phase::Contract;
         }
-        Ok(migrations)
+        pieces.push(added.into());
+        Ok(pieces)
     }
 
     /// A child table of its own; those of one parent become one module.
@@ -386,7 +311,7 @@ impl<'a> Draft<'a> {
             return Err("this split has no child table".to_owned());
         };
         for column in child.moved() {
-            self.stays(parent, &column)?;
+            self.goes(parent, &column)?;
             self.leaving.insert((parent.clone(), column));
         }
         let children = [Some(child.clone()), child.remainder()]
@@ -432,37 +357,18 @@ impl Draft<'_> {
                 module.notes.extend(fitted.notes);
                 if let Some(empty) = fitted.normalise {
                     for column in module.children[at].moved() {
-                        migrations.push(module.normalise(of, &column, &empty));
+                        migrations.push(module.normalise(of, &column, &empty, &mut self.names));
                     }
                 }
             }
             migrations.push(module.expand());
             migrations.push(module.foreign_keys(&mut self.names));
             for migration in migrations {
-                self.entries.push(Entry {
-                    migration,
-                    finding: split.finding.clone(),
-                });
+                self.pieces.push((migration.into(), split.finding.clone()));
             }
             self.modules.push(module);
         }
         Ok(())
-    }
-
-    /// Numbers: what only adds first, keys before what refers to them.
-    pub fn finish(mut self) -> Plan {
-        self.entries.sort_by_key(|e| {
-            (
-                e.migration.phase,
-                !e.migration.name.starts_with("primary_key"),
-                e.migration.name.starts_with("drop_index"),
-            )
-        });
-        Plan {
-            migrations: self.entries,
-            modules: self.modules,
-            left: self.left,
-        }
     }
 }
 

@@ -1,143 +1,13 @@
-//! Columns that say what another table says, or what the row says already.
+//! Columns that say what another table says.
 
 use super::super::fix::KeyColumn;
 use super::super::schema::{Database, Table};
 use super::backfill::Backfill;
-use super::migration::{Migration, Phase, Script};
+use super::leave;
+use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, list, slug, table};
-use super::not_null;
 use super::reference;
 use crate::pg::QualifiedName;
-
-/// A column that follows from the others of its row.
-///
-/// # Errors
-/// Why the plan leaves it to people.
-pub fn derived(
-    database: &Database,
-    of: &Table,
-    column: &str,
-    derivation: &str,
-    names: &mut Names,
-) -> Result<Vec<Migration>, String> {
-    let Some(old) = of.column(column) else {
-        return Err(format!("{} has no column {column}", of.name));
-    };
-    if of.keys().any(|k| k.columns.iter().any(|c| c == column))
-        || reference::uses(database, of, column)
-        || old.generated
-        || old.identity.is_some()
-    {
-        return Err(format!(
-            "{}.{column} is part of a key or computed by the server",
-            of.name
-        ));
-    }
-    let leaving = [column.to_owned()];
-    shared_indexes(of, &leaving)?;
-    let own = table(&of.name);
-    let name = ident(column);
-    let mut fill = vec![
-        Backfill {
-            of,
-            set: format!("{name} = {derivation}"),
-            pending: format!("{name} is distinct from ({derivation})"),
-        }
-        .sql(),
-    ];
-    fill.extend(as_before(of, column, names));
-    Ok(contract(
-        of,
-        column,
-        format!("{own}.{name} is equal to {derivation}: nobody needs it."),
-        Script::Transaction(vec![format!("alter table {own} drop column {name}")]),
-        (
-            format!("alter table {own} add column {name} {}", old.data_type.sql),
-            fill,
-        ),
-    ))
-}
-
-/// An index that has other columns, too, would vanish with one that goes, and what is found by
-/// the others with it.
-fn shared_indexes(of: &Table, leaving: &[String]) -> Result<(), String> {
-    let shared = of.indexes.iter().find(|i| {
-        let mut columns = i
-            .keys
-            .iter()
-            .map(|k| k.column.as_ref())
-            .chain(i.included.iter().map(Some));
-        let goes = |c: Option<&String>| c.is_some_and(|c| leaving.contains(c));
-        columns.clone().any(goes) && !columns.all(goes)
-    });
-    shared.map_or(Ok(()), |i| {
-        Err(format!(
-            "the index {} has it beside columns that stay, and would vanish with it: replace the index first",
-            i.name
-        ))
-    })
-}
-
-/// Default, NOT NULL and indexes of a column that came back.
-fn as_before(of: &Table, column: &str, names: &mut Names) -> Vec<String> {
-    let own = table(&of.name);
-    let name = ident(column);
-    let mut statements = Vec::new();
-    if let Some(old) = of.column(column) {
-        if let Some(default) = &old.default {
-            statements.push(format!(
-                "alter table {own} alter column {name} set default {default}"
-            ));
-        }
-        if old.not_null {
-            statements.extend(not_null::set(&of.name, column, names));
-        }
-    }
-    for index in &of.indexes {
-        let uses = index
-            .keys
-            .iter()
-            .any(|k| k.column.as_deref() == Some(column))
-            || index.included.iter().any(|c| c == column);
-        if uses && index.constraint.is_none() {
-            statements.push(super::index::concurrent(&index.definition));
-        }
-    }
-    statements
-}
-
-/// Two files: the first lets writers leave the column out, and fills it on the way down;
-/// the second drops it.
-fn contract(
-    of: &Table,
-    column: &str,
-    about: String,
-    drop: Script,
-    (add, fill): (String, Vec<String>),
-) -> Vec<Migration> {
-    let own = table(&of.name);
-    let name = ident(column);
-    let optional = format!("alter table {own} alter column {name} drop not null");
-    let stem = slug(&format!("{}_{column}", of.name.name));
-    vec![
-        Migration {
-            phase: Phase::Contract,
-            name: format!("optional_{stem}"),
-            about: format!("{about} Writers can leave it out from here on."),
-            risks: vec![format!("no reader may need {own}.{name} from here on")],
-            up: Script::Transaction(vec![optional]),
-            down: Script::Statements(fill),
-        },
-        Migration {
-            phase: Phase::Contract,
-            name: format!("drop_{stem}"),
-            about: format!("Drops {own}.{name}."),
-            risks: Vec::new(),
-            up: drop,
-            down: Script::Transaction(vec![add]),
-        },
-    ]
-}
 
 /// Columns that depend on a part of the row, in a table of their own.
 pub struct Extraction<'a> {
@@ -167,28 +37,20 @@ pub fn table_of(
     names: &mut Names,
 ) -> Result<Vec<Migration>, String> {
     let of = extraction.of;
-    for column in extraction.dependents {
-        if of.keys().any(|k| k.columns.contains(&column.name))
-            || reference::uses(database, of, &column.name)
-        {
-            return Err(format!("{}.{} is part of a key", of.name, column.name));
-        }
-    }
     let leaving: Vec<String> = extraction
         .dependents
         .iter()
         .map(|c| c.name.clone())
         .collect();
-    shared_indexes(of, &leaving)?;
+    leave::refuse(database, of, &leaving)?;
     let split = Split::of(extraction, names);
     let mut migrations = Vec::new();
     if extraction.existing.is_none() {
         migrations.push(split.expand());
-        migrations.push(split.fill());
         for key in extraction.references {
             migrations.push(split.refer(key, names));
         }
-        migrations.extend(reference::add(
+        migrations.push(reference::add(
             &reference::Wanted {
                 child: of,
                 columns: &split.from,
@@ -277,23 +139,31 @@ impl<'a> Split<'a> {
             columns.join(",\n    ")
         )];
         up.extend(self.keep_up());
+        let mut up = together(up);
+        up.push(self.fill());
         let mut down = self.let_go();
         down.push(format!("drop table {target}"));
         Migration {
             phase: Phase::Expand,
             name: self.name("extract"),
             about: format!(
-                "{target}: ({}) for each {}, kept up by a trigger on {}.",
+                "{target}: ({}) for each {}, kept up by a trigger on {}. Then what follows from the rows that are there.",
                 list(&self.values),
                 list(&self.key),
                 self.own()
             ),
-            risks: vec![format!(
-                "from now on a change of ({}) in one row of {} is a change for all of them: the last writer wins in {target}",
-                list(&self.moved),
-                self.own()
-            )],
-            up: Script::Transaction(up),
+            risks: vec![
+                format!(
+                    "from now on a change of ({}) in one row of {} is a change for all of them: the last writer wins in {target}",
+                    list(&self.moved),
+                    self.own()
+                ),
+                format!(
+                    "where rows of {} disagree, {target} gets the values of one of them",
+                    self.own()
+                ),
+            ],
+            up: Script::Statements(up),
             down: Script::Transaction(down),
         }
     }
@@ -343,31 +213,17 @@ impl<'a> Split<'a> {
         ]
     }
 
-    fn fill(&self) -> Migration {
+    fn fill(&self) -> String {
         let all = [&self.key[..], &self.values[..]].concat();
-        Migration {
-            phase: Phase::Expand,
-            name: self.name("fill"),
-            about: format!(
-                "The rows of {} that follow from what is there.",
-                table(&self.target)
-            ),
-            risks: vec![format!(
-                "where rows of {} disagree, {} gets the values of one of them",
-                self.own(),
-                table(&self.target)
-            )],
-            up: Script::Statements(vec![format!(
-                "insert into {} ({})\nselect distinct on ({from}) {}\nfrom {}\nwhere {}\norder by {from}\non conflict do nothing",
-                table(&self.target),
-                list(&all),
-                list(&[&self.from[..], &self.moved[..]].concat()),
-                self.own(),
-                self.known(""),
-                from = list(&self.from),
-            )]),
-            down: Script::Nothing("The rows go with their table.".to_owned()),
-        }
+        format!(
+            "insert into {} ({})\nselect distinct on ({from}) {}\nfrom {}\nwhere {}\norder by {from}\non conflict do nothing",
+            table(&self.target),
+            list(&all),
+            list(&[&self.from[..], &self.moved[..]].concat()),
+            self.own(),
+            self.known(""),
+            from = list(&self.from),
+        )
     }
 
     /// What the determinant refers to, the new table's key refers to as well.
@@ -398,52 +254,59 @@ impl<'a> Split<'a> {
         }
     }
 
+    /// The old columns as the new table has them.
+    fn refill(&self) -> String {
+        let own = self.own();
+        let on: Vec<_> = self
+            .key
+            .iter()
+            .zip(&self.from)
+            .map(|(k, f)| format!("x.{} = {own}.{}", ident(k), ident(f)))
+            .collect();
+        let (mut set, mut differs) = (Vec::new(), Vec::new());
+        let dependents = self.extraction.dependents.iter().zip(&self.values);
+        for (moved, value) in dependents {
+            // These types have no equality of their own.
+            let compared = match &moved.type_sql[..] {
+                "json" | "xml" | "point" => "::text",
+                _ => "",
+            };
+            let moved = ident(&moved.name);
+            let value = format!(
+                "(select x.{} from {} x where {})",
+                ident(value),
+                table(&self.target),
+                on.join(" and ")
+            );
+            set.push(format!("{moved} = {value}"));
+            differs.push(format!(
+                "{moved}{compared} is distinct from {value}{compared}"
+            ));
+        }
+        Backfill {
+            of: self.extraction.of,
+            set: set.join(", "),
+            pending: format!("{} and ({})", self.known(""), differs.join(" or ")),
+        }
+        .sql()
+    }
+
     /// Writers can leave the columns out; on the way down they are filled again.
     fn release(&self, names: &mut Names) -> Migration {
-        let of = self.extraction.of;
         let own = self.own();
         let optional: Vec<_> = self
             .moved
             .iter()
             .map(|c| format!("alter column {} drop not null", ident(c)))
             .collect();
-        let value = |value: &str| {
-            let on: Vec<_> = self
-                .key
-                .iter()
-                .zip(&self.from)
-                .map(|(k, f)| format!("x.{} = {own}.{}", ident(k), ident(f)))
-                .collect();
-            format!(
-                "(select x.{} from {} x where {})",
-                ident(value),
-                table(&self.target),
-                on.join(" and ")
-            )
-        };
-        let set: Vec<_> = self
-            .moved
-            .iter()
-            .zip(&self.values)
-            .map(|(m, v)| format!("{} = {}", ident(m), value(v)))
-            .collect();
-        let mut down = vec![
-            Backfill {
-                of,
-                set: set.join(", "),
-                pending: self.known(""),
-            }
-            .sql(),
-        ];
-        for column in &self.moved {
-            down.extend(as_before(of, column, names));
-        }
+        let mut down = vec![self.refill()];
+        down.extend(leave::mandatory(self.extraction.of, &self.moved, names));
         // From here on the new table is written by the application itself: the old columns,
         // left out, must not be taken for its values.
         let mut up = vec![format!("alter table {own} {}", optional.join(", "))];
         if self.extraction.existing.is_none() {
             up.extend(self.let_go());
-            down.extend(self.keep_up());
+            down.extend(together(self.keep_up()));
         }
         Migration {
             phase: Phase::Contract,
@@ -463,7 +326,7 @@ impl<'a> Split<'a> {
     }
 
     fn contract(&self) -> Migration {
-        let own = self.own();
+        let (of, own) = (self.extraction.of, self.own());
         let drops: Vec<_> = self
             .moved
             .iter()
@@ -475,13 +338,17 @@ impl<'a> Split<'a> {
             .iter()
             .map(|c| format!("add column {} {}", ident(&c.name), c.type_sql))
             .collect();
+        let mut down = vec![format!("alter table {own} {}", adds.join(", "))];
+        down.extend(leave::defaults(of, &self.moved));
+        down.push(self.refill());
+        down.extend(leave::beside(of, &self.moved));
         Migration {
             phase: Phase::Contract,
             name: self.name("contract"),
             about: format!("Drops ({}) of {own}.", list(&self.moved)),
             risks: Vec::new(),
             up: Script::Transaction(vec![format!("alter table {own} {}", drops.join(", "))]),
-            down: Script::Transaction(vec![format!("alter table {own} {}", adds.join(", "))]),
+            down: Script::Statements(down),
         }
     }
 }

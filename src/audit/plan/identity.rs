@@ -7,12 +7,6 @@ use crate::pg::QualifiedName;
 #[must_use]
 pub fn of(fix: &Fix) -> Option<String> {
     match fix {
-        Fix::AddIndex {
-            table,
-            columns,
-            predicate: None,
-            ..
-        } => Some(of_index(table, columns)),
         Fix::ConvertTimestamp { table, column, .. }
         | Fix::ConvertColumn { table, column, .. }
         | Fix::WidenInteger { table, column, .. } => Some(of_type(table, column)),
@@ -34,9 +28,4 @@ pub fn of(fix: &Fix) -> Option<String> {
 #[must_use]
 pub fn of_type(table: &QualifiedName, column: &str) -> String {
     format!("type of {}.{column}", table.sql())
-}
-
-#[must_use]
-pub fn of_index(table: &QualifiedName, columns: &[String]) -> String {
-    format!("index on {} {columns:?}", table.sql())
 }

@@ -8,37 +8,31 @@ use crate::pg::QualifiedName;
 /// What is to be built.
 pub struct Wanted<'a> {
     pub table: &'a Table,
-    pub columns: &'a [String],
-    pub predicate: Option<&'a str>,
+    /// As the table has them now.
+    pub columns: Vec<String>,
+    pub predicate: Option<String>,
     pub unique: bool,
 }
 
-/// Whether the table has just this index.
+/// An index, built beside the writers. `columns` are those that it is built on, and `named` what
+/// they are called in the end: the index is called after these.
 #[must_use]
-pub fn is_there(of: &Table, columns: &[String], predicate: Option<&str>, unique: bool) -> bool {
-    let bare = |sql: Option<&str>| sql.unwrap_or("").replace(['"', '(', ')', ' '], "");
-    of.indexes.iter().any(|i| {
-        i.valid
-            && i.unique == unique
-            && i.method == "btree"
-            && i.plain_columns()
-                .is_some_and(|c| c.iter().eq(columns.iter()))
-            && bare(i.predicate.as_deref()) == bare(predicate)
-    })
-}
-
-/// An index, built beside the writers.
-#[must_use]
-pub fn add(database: &Database, wanted: &Wanted<'_>, names: &mut Names) -> Migration {
+pub fn add(
+    database: &Database,
+    wanted: &Wanted<'_>,
+    (columns, named): (&[String], &[String]),
+    names: &mut Names,
+) -> Migration {
     let own = &wanted.table.name;
     let end = if wanted.unique { "_key" } else { "_idx" };
-    let name = names.index(own, wanted.columns, end);
+    let name = names.index(own, named, end);
     let unique = if wanted.unique { "unique " } else { "" };
     let tail = format!(
         "({}){}",
-        list(wanted.columns),
+        list(columns),
         wanted
             .predicate
+            .as_ref()
             .map(|p| format!(" where {p}"))
             .unwrap_or_default()
     );
@@ -67,19 +61,19 @@ pub fn add(database: &Database, wanted: &Wanted<'_>, names: &mut Names) -> Migra
     if wanted.unique {
         risks.push(format!(
             "building {name} fails where two rows agree in {}; what it leaves then is INVALID and must be dropped",
-            list(wanted.columns)
+            list(columns)
         ));
     }
     Migration {
         phase: Phase::Expand,
         name: format!(
             "index_{}",
-            slug(&format!("{}_{}", own.name, wanted.columns.join("_")))
+            slug(&format!("{}_{}", own.name, named.join("_")))
         ),
         about: format!(
             "Index on {} ({}), built beside the writers.",
             table(own),
-            list(wanted.columns)
+            list(columns)
         ),
         risks,
         up: Script::Statements(up),

@@ -58,6 +58,18 @@ impl Script {
     }
 }
 
+/// What commits together within [`Script::Statements`].
+#[must_use]
+pub fn together(statements: Vec<String>) -> Vec<String> {
+    if statements.len() < 2 {
+        return statements;
+    }
+    let mut block = vec!["begin".to_owned()];
+    block.extend(statements);
+    block.push("commit".to_owned());
+    block
+}
+
 fn push(text: &mut String, statements: &[String]) {
     for statement in statements {
         let _ = write!(text, "\n{};\n", statement.trim_end().trim_end_matches(';'));

@@ -8,17 +8,20 @@
 mod backfill;
 pub mod child;
 mod convert;
+mod cover;
 mod draft;
 mod extract;
 mod fit;
 mod identity;
 mod index;
+mod leave;
 mod migration;
 mod module;
 pub mod name;
 mod not_null;
 mod readme;
 mod reference;
+mod remains;
 mod steps;
 mod write;
 
@@ -63,7 +66,8 @@ impl Plan {
     /// # Errors
     /// What the server says.
     pub async fn of(database: &Database, findings: &[&Finding], client: &Client) -> Result<Self> {
-        let mut draft = Draft::new(database);
+        let remaining = remains::of(database, findings.iter().flat_map(|f| &f.fixes));
+        let mut draft = Draft::new(database, &remaining);
         draft.expect(findings.iter().flat_map(|f| &f.fixes));
         for finding in findings {
             if finding.fixes.is_empty() {

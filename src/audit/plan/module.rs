@@ -5,14 +5,15 @@ use std::fmt::Write;
 use super::super::schema::Table;
 use super::child::Child;
 use super::migration::{Migration, Phase, Script};
-use super::name::{Names, ident, list, slug, table};
+use super::name::{Names, ident, kept, list, slug, table};
+use crate::pg::QualifiedName;
 
 /// One table whose columns move to children, all in one switch.
 #[derive(Debug, Clone)]
 pub struct Module {
     /// The folder under `transforms/`, the migration's name.
     pub name: String,
-    pub parent: crate::pg::QualifiedName,
+    pub parent: QualifiedName,
     pub children: Vec<Child>,
     /// For the plan's reader.
     pub notes: Vec<String>,
@@ -168,31 +169,72 @@ impl Module {
         }
     }
 
-    /// Rows without children are told in one way only.
+    /// Rows without children are told in one way only; which of them had the other is kept by
+    /// their keys for the way down.
     #[must_use]
-    pub fn normalise(&self, of: &Table, column: &str, empty: &str) -> Migration {
-        let name = ident(column);
+    pub fn normalise(&self, of: &Table, column: &str, empty: &str, names: &mut Names) -> Migration {
+        let (own, name) = (table(&of.name), ident(column));
+        let aside = names.relation(&QualifiedName::new(
+            of.name.schema.clone(),
+            format!("{}_{column}_kept", of.name.name),
+        ));
+        let key = of.key_columns();
+        let typed: Vec<_> = key
+            .iter()
+            .map(|c| format!("{} {}", ident(&c.name), c.data_type.sql))
+            .collect();
+        let keys: Vec<&str> = key.iter().map(|c| c.name.as_str()).collect();
+        let on: Vec<_> = keys
+            .iter()
+            .map(|c| format!("t.{0} = k.{0}", ident(c)))
+            .collect();
+        let back = format!(
+            "update {own} t set {name} = null\nfrom {} k\nwhere {} and t.{name} = {empty}",
+            table(&aside),
+            on.join(" and ")
+        );
+        let up = vec![
+            format!(
+                "create table {} (\n    {},\n    primary key ({})\n)",
+                table(&aside),
+                typed.join(",\n    "),
+                list(&keys)
+            ),
+            kept(&aside),
+            format!(
+                "insert into {}\nselect {} from {own} where {name} is null\non conflict do nothing",
+                table(&aside),
+                list(&keys)
+            ),
+            super::backfill::Backfill {
+                of,
+                set: format!("{name} = {empty}"),
+                pending: format!("{name} is null"),
+            }
+            .sql(),
+        ];
+        let down = vec![
+            match &keys[..] {
+                [only] => format!(
+                    "-- batch: {own} by {0}, 5000 rows\n{back} and t.{0} between $1 and $2",
+                    ident(only)
+                ),
+                _ => back,
+            },
+            format!("drop table {}", table(&aside)),
+        ];
         Migration {
             phase: Phase::Expand,
             name: format!("one_empty_{}", slug(&format!("{}_{column}", of.name.name))),
             about: format!(
-                "{}.{name} says \"nothing\" as NULL and as {empty}; from here on as {empty}.",
-                table(&of.name)
+                "{own}.{name} says \"nothing\" as NULL and as {empty}; from here on as {empty}. Which row had NULL is kept in {}.",
+                table(&aside)
             ),
             risks: vec![format!(
                 "an application that goes on writing NULL into {name} keeps the verification from passing: let it write {empty}"
             )],
-            up: Script::Statements(vec![
-                super::backfill::Backfill {
-                    of,
-                    set: format!("{name} = {empty}"),
-                    pending: format!("{name} is null"),
-                }
-                .sql(),
-            ]),
-            down: Script::Nothing(
-                "Both ways meant the same; which row had which is not remembered.".to_owned(),
-            ),
+            up: Script::Statements(up),
+            down: Script::Statements(down),
         }
     }
 }

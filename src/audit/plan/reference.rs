@@ -1,9 +1,10 @@
 //! Foreign keys: checked for new rows first, for those that are there afterwards.
 
 use super::super::schema::{Action, Database, ForeignKey, Table, TableKind};
-use super::migration::{Migration, Phase, Script};
+use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, kept, list, slug, table};
 use crate::pg::QualifiedName;
+use crate::pg::ident::literal;
 
 /// A reference that is to be declared.
 pub struct Wanted<'a> {
@@ -16,11 +17,11 @@ pub struct Wanted<'a> {
 }
 
 /// The constraint for new rows, the rows that refer to nothing set aside, and the check
-/// of what is there.
+/// of what is there: one file, since taking a part of it back would leave the rest of it.
 ///
 /// # Errors
 /// Why the plan leaves it to people.
-pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Vec<Migration>, String> {
+pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Migration, String> {
     let own = &wanted.child.name;
     if wanted.child.kind == TableKind::Partitioned {
         return Err(format!(
@@ -28,57 +29,65 @@ pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Vec<Migration>, Str
         ));
     }
     let constraint = names.constraint(own, wanted.columns, "_fkey");
+    let validate = format!(
+        "alter table {} validate constraint {}",
+        table(own),
+        ident(&constraint)
+    );
     let mut up = vec![not_valid(wanted, &constraint)];
     let mut down = vec![format!(
         "alter table {} drop constraint {}",
         table(own),
         ident(&constraint)
     )];
+    let mut about = format!(
+        "{} ({}) refers to {}: from now on for what is written, then for the rows that are there; writers go on.",
+        table(own),
+        list(wanted.columns),
+        table(wanted.parent)
+    );
     let mut risks = vec![format!(
         "an application that writes a row of {own} before the one it refers to meets SQLSTATE 23503 from now on"
     )];
-    let mut after = Vec::new();
-    let mut restored = false;
     if wanted.orphans == 0 {
-        after.push(validate(own, &constraint));
+        up.push(validate);
+        risks.push(format!(
+            "reads every row of {own}; it fails where one refers to nothing, and the rows are as they were then"
+        ));
     } else if let Some(aside) = Aside::of(wanted, names) {
         up.splice(0..0, aside.create);
+        up = together(up);
+        up.extend(aside.clear);
+        up.push(validate);
         // The values lead nowhere: they come back once nothing checks them.
         down.extend(aside.restore);
-        restored = true;
-        after.push(aside.migration);
-        after.push(validate(own, &constraint));
+        about.push(' ');
+        about.push_str(&aside.about);
+        risks.push(aside.risk);
     } else {
-        risks.push(format!(
-            "{} rows of {own} refer to nothing, and the plan cannot set their column to NULL: decide what becomes of them, then run `alter table {} validate constraint {}`",
-            wanted.orphans,
+        about = format!(
+            "{} ({}) refers to {}: from now on for what is written.",
             table(own),
-            ident(&constraint)
+            list(wanted.columns),
+            table(wanted.parent)
+        );
+        risks.push(format!(
+            "{} rows of {own} refer to nothing, and the plan cannot set their column to NULL: decide what becomes of them, then run `{validate}`",
+            wanted.orphans,
         ));
     }
-    let mut migrations = vec![Migration {
+    Ok(Migration {
         phase: Phase::Expand,
         name: format!(
             "foreign_key_{}",
             slug(&format!("{}_{}", own.name, wanted.columns.join("_")))
         ),
-        about: format!(
-            "{} ({}) refers to {}: from now on for what is written.",
-            table(own),
-            list(wanted.columns),
-            table(wanted.parent)
-        ),
+        about,
         risks,
-        up: Script::Transaction(up),
-        // The lock of the constraint is not held while rows are written.
-        down: if restored {
-            Script::Statements(down)
-        } else {
-            Script::Transaction(down)
-        },
-    }];
-    migrations.extend(after);
-    Ok(migrations)
+        // The lock of the constraint is not held while rows are read or written.
+        up: Script::Statements(up),
+        down: Script::Statements(down),
+    })
 }
 
 fn not_valid(wanted: &Wanted<'_>, constraint: &str) -> String {
@@ -111,18 +120,35 @@ pub fn validate(own: &QualifiedName, constraint: &str) -> Migration {
             table(own),
             ident(constraint)
         )]),
-        down: Script::Nothing(
-            "That rows were checked is nothing to take back: the constraint goes with the migration before."
-                .to_owned(),
-        ),
+        down: Script::Transaction(vec![unchecked(own, constraint)]),
     }
+}
+
+/// The constraint as it was before its rows were checked. How else it was declared (its actions,
+/// whether it is deferrable) the server knows best.
+fn unchecked(own: &QualifiedName, constraint: &str) -> String {
+    let (own, name) = (literal(&table(own)), literal(constraint));
+    let (own, name) = (own.trim_start(), name.trim_start());
+    format!(
+        "do $unchecked$\ndeclare\n    was record;\nbegin\n    \
+         select pg_get_constraintdef(oid) as definition, obj_description(oid, 'pg_constraint') as comment\n    \
+         into strict was\n    \
+         from pg_constraint\n    \
+         where conrelid = {own}::regclass and conname = {name};\n    \
+         execute format('alter table %s drop constraint %I, add constraint %2$I %s not valid', {own}, {name}, was.definition);\n    \
+         execute format('comment on constraint %I on %s is %L', {name}, {own}, was.comment);\n\
+         end\n$unchecked$"
+    )
 }
 
 /// Where dangling values are kept before they are set to NULL.
 struct Aside {
     create: Vec<String>,
+    /// Takes them out of the table.
+    clear: Vec<String>,
     restore: Vec<String>,
-    migration: Migration,
+    about: String,
+    risk: String,
 }
 
 impl Aside {
@@ -181,27 +207,18 @@ impl Aside {
                 batched(update(set(&|c| format!("{c} = a.{c}")))),
                 format!("drop table {}", table(&aside)),
             ],
-            migration: Migration {
-                phase: Phase::Expand,
-                name: format!("orphans_{}", slug(&aside.name)),
-                about: format!(
-                    "Rows of {} that refer to nothing: their values are kept in {} and set to NULL.",
-                    table(&child.name),
-                    table(&aside)
-                ),
-                risks: vec![format!(
-                    "{} rows of {} lose a value that leads nowhere; it stays in {}. Where they should be deleted or mended otherwise, do that instead of this file",
-                    wanted.orphans, child.name, aside
-                )],
-                up: Script::Statements(vec![
-                    collect(wanted, &aside, &columns),
-                    batched(update(set(&|c| format!("{c} = null")))),
-                ]),
-                down: Script::Nothing(
-                    "The values come back with the migration before, once nothing checks them."
-                        .to_owned(),
-                ),
-            },
+            clear: vec![
+                collect(wanted, &aside, &columns),
+                batched(update(set(&|c| format!("{c} = null")))),
+            ],
+            about: format!(
+                "Values that refer to nothing are kept in {} and set to NULL.",
+                table(&aside)
+            ),
+            risk: format!(
+                "{} rows of {} lose a value that leads nowhere; it stays in {aside}. Where they should be deleted or mended otherwise, do that instead, and leave the statements between ADD CONSTRAINT and VALIDATE out",
+                wanted.orphans, child.name
+            ),
         })
     }
 }

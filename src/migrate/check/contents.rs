@@ -1,6 +1,6 @@
 //! The rows of every table, to see which values a way back has lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
@@ -78,14 +78,13 @@ impl Contents {
                 ));
                 continue;
             }
-            let columns: Vec<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
-            let mut named: Vec<String> = Vec::new();
-            for column in columns {
-                if named.contains(column) || !differs(column, rows, have) {
-                    continue;
-                }
-                named.push(column.clone());
-            }
+            // Each once: a comparison reads every row of both.
+            let columns: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
+            let named: Vec<&str> = columns
+                .into_iter()
+                .filter(|column| differs(column, rows, have))
+                .map(String::as_str)
+                .collect();
             lost.push(match named.len() {
                 0 => format!("the values of {table} belong to other rows"),
                 _ => format!("{table} has other values in {}", named.join(", ")),

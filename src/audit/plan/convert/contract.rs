@@ -1,11 +1,13 @@
 //! The old column goes, and comes back with every value on the way down.
 
+use super::super::super::schema::Index;
 use super::super::backfill::Backfill;
 use super::super::index::concurrent;
-use super::super::migration::{Migration, Phase, Script};
+use super::super::migration::{Migration, Phase, Script, together};
 use super::super::name::{Names, ident, kept, list, table};
 use super::super::not_null;
 use super::Change;
+use crate::pg::ident::literal;
 
 impl Change<'_> {
     fn default_of(&self) -> Option<String> {
@@ -30,7 +32,6 @@ impl Change<'_> {
         let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
         let differs = format!("{} is distinct from {old}", self.backward(&new));
         match self.of.keys().find(|k| k.not_null) {
-            // As text: what is kept for a while need not have the type that is left behind.
             Some(key) => {
                 let kind = |c: &String| {
                     let column = self.of.column(c);
@@ -44,13 +45,14 @@ impl Change<'_> {
                 let keys = list(&key.columns);
                 vec![
                     format!(
-                        "create table {} (\n    {},\n    {old} text,\n    primary key ({keys})\n)",
+                        "create table {} (\n    {},\n    {old} {},\n    primary key ({keys})\n)",
                         table(&self.kept),
-                        columns.join(",\n    ")
+                        columns.join(",\n    "),
+                        self.old.data_type.sql
                     ),
                     kept(&self.kept),
                     format!(
-                        "insert into {}\nselect {keys}, {old}::text from {own} where {differs}\non conflict do nothing",
+                        "insert into {}\nselect {keys}, {old} from {own} where {differs}\non conflict do nothing",
                         table(&self.kept),
                     ),
                 ]
@@ -65,7 +67,7 @@ impl Change<'_> {
     }
 
     /// Fills the old column again, and makes it what it was.
-    fn restore(&self, names: &mut Names) -> Vec<String> {
+    fn restore(&self, ended: &[&Index], names: &mut Names) -> Vec<String> {
         let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
         let mut restore = vec![
             Backfill {
@@ -83,8 +85,7 @@ impl Change<'_> {
                 .collect();
             let on = on.join(" and ");
             let set = format!(
-                "update {own} t set {old} = k.{old}::{}\nfrom {} k\nwhere {on}",
-                self.old.data_type.sql,
+                "update {own} t set {old} = k.{old}\nfrom {} k\nwhere {on}",
                 table(&self.kept)
             );
             restore.push(match &key.columns[..] {
@@ -104,46 +105,18 @@ impl Change<'_> {
         if self.old.not_null {
             restore.extend(not_null::set(&self.of.name, &self.old.name, names));
         }
-        restore.extend(self.old_indexes());
+        restore.extend(ended.iter().map(|i| concurrent(&i.definition)));
         restore
     }
 
-    fn old_indexes(&self) -> Vec<String> {
-        self.of
-            .indexes
-            .iter()
-            .filter(|i| {
-                i.keys
-                    .iter()
-                    .any(|k| k.column.as_ref() == Some(&self.old.name))
-                    || i.included.contains(&self.old.name)
-            })
-            .map(|i| concurrent(&i.definition))
-            .collect()
-    }
-
-    /// Those that have other columns, too: their successors with the new column are there.
-    fn drop_shared_indexes(&self) -> Vec<String> {
-        self.of
-            .indexes
-            .iter()
-            .filter(|i| {
-                let columns = i
-                    .keys
-                    .iter()
-                    .filter_map(|k| k.column.as_ref())
-                    .chain(&i.included);
-                columns.clone().count() > 1 && columns.into_iter().any(|c| *c == self.old.name)
-            })
-            .map(|i| format!("drop index {}", table(&i.name)))
-            .collect()
-    }
-
-    /// The application reads and writes the new column; the old one goes.
-    pub(super) fn contract(&self, names: &mut Names) -> Vec<Migration> {
+    /// The application reads and writes the new column; the old one goes. `ended` are the
+    /// indexes that go with it.
+    pub(super) fn contract(&self, ended: &[&Index], names: &mut Names) -> Migration {
         let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
-        let mut release = Vec::new();
-        let mut hold = Vec::new();
+        let (mut release, mut hold) = (Vec::new(), Vec::new());
+        if self.conversion.keeps_name {
+            hold.push(format!("alter table {own} rename column {old} to {new}"));
+        }
         if let Some(default) = self.default_of() {
             release.push(format!(
                 "alter table {own} alter column {new} set default {default}"
@@ -151,50 +124,52 @@ impl Change<'_> {
             hold.push(format!("alter table {own} alter column {new} drop default"));
         }
         release.extend(self.drop_trigger());
-        release.extend(self.drop_shared_indexes());
+        // One with other columns, too, would vanish without a word; what takes its place is
+        // there.
+        release.extend(
+            ended
+                .iter()
+                .filter(|i| i.keys.len() + i.included.len() > 1)
+                .map(|i| format!("drop index {}", table(&i.name))),
+        );
         release.push(format!("alter table {own} drop column {old}"));
         hold.extend(self.bring_back());
-        vec![
-            Migration {
-                phase: Phase::Contract,
-                name: self.name("release"),
-                about: format!(
-                    "Keeps what {new} does not tell of {own}.{old}, so that the way down restores every value."
-                ),
-                risks: vec![format!(
-                    "from here on every reader and writer of {own}.{old} must use {new}"
-                )],
-                up: Script::Statements(self.keep()),
-                down: Script::Statements(self.restore(names)),
-            },
-            Migration {
-                phase: Phase::Contract,
-                name: self.name("contract"),
-                about: format!("Drops {own}.{old}."),
-                risks: Vec::new(),
-                up: Script::Transaction(release),
-                down: Script::Transaction(hold),
-            },
-        ]
-    }
-
-    /// The new column takes the old one's name; the old one stays beside it for the way
-    /// down and goes in the end.
-    pub(super) fn take_over(&self, names: &mut Names) -> Vec<Migration> {
-        let mut migrations = self.contract(names);
-        let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
-        migrations.push(Migration {
+        if self.conversion.keeps_name {
+            release.push(format!("alter table {own} rename column {new} to {old}"));
+        }
+        if let Some(comment) = &self.old.comment {
+            let says = |column: &str, what: &str| {
+                format!("comment on column {own}.{column} is {}", what.trim_start())
+            };
+            release.push(says(&ident(self.last_name()), &literal(comment)));
+            hold.push(says(&new, "null"));
+            hold.push(says(&old, &literal(comment)));
+        }
+        let mut up = self.keep();
+        up.extend(together(release));
+        let mut down = together(hold);
+        down.extend(self.restore(ended, names));
+        let about = if self.conversion.keeps_name {
+            format!("Drops {own}.{old}; {new} takes its name.")
+        } else {
+            format!("Drops {own}.{old}.")
+        };
+        Migration {
             phase: Phase::Contract,
-            name: self.name("rename"),
-            about: format!("{own}.{new} takes the name {old}."),
-            risks: Vec::new(),
-            up: Script::Transaction(vec![format!(
-                "alter table {own} rename column {new} to {old}"
-            )]),
-            down: Script::Transaction(vec![format!(
-                "alter table {own} rename column {old} to {new}"
-            )]),
-        });
-        migrations
+            name: self.name("contract"),
+            about: format!(
+                "{about} What the new column does not tell of it is kept, so that the way down restores every value."
+            ),
+            risks: vec![format!(
+                "every reader and writer of {own}.{old} must use {} from here on",
+                if self.conversion.keeps_name {
+                    format!("it as {}", self.conversion.to_type)
+                } else {
+                    new
+                }
+            )],
+            up: Script::Statements(up),
+            down: Script::Statements(down),
+        }
     }
 }

@@ -1,23 +1,58 @@
 //! What belongs to columns that move to a table of their own.
 
-use super::super::super::fix::KeyColumn;
+use super::super::super::fix::{Fix, KeyColumn};
 use super::super::super::schema::Table;
-use super::super::{Migration, extract, identity, index};
-use super::Draft;
+use super::super::{extract, index};
+use super::{Draft, Piece};
 
-impl Draft<'_> {
-    /// An index on the determinant, for the foreign key to come.
-    pub(super) fn index_of(&mut self, of: &Table, determinant: &[KeyColumn]) -> Option<Migration> {
+impl<'a> Draft<'a> {
+    pub(super) fn extract(&mut self, fix: &Fix) -> Result<Vec<Piece<'a>>, String> {
+        let Fix::ExtractTable {
+            table,
+            determinant,
+            dependents,
+            target,
+            existing,
+        } = fix
+        else {
+            return Ok(Vec::new());
+        };
+        let of = self.table(table)?;
+        if existing.is_none() && self.database.table(target).is_some() {
+            return Err(format!(
+                "{target} is there already, without these columns: decide whether they become columns of it, or are read from what it has"
+            ));
+        }
+        for column in dependents {
+            self.goes(table, &column.name)?;
+        }
+        for column in determinant {
+            self.stays(table, &column.name)?;
+        }
+        let references = self.references(of, determinant);
+        let extraction = extract::Extraction {
+            of,
+            references: &references,
+            determinant,
+            dependents,
+            target,
+            existing: existing.as_deref(),
+        };
+        let made = extract::table_of(self.database, &extraction, &mut self.names)?;
+        for column in dependents {
+            self.leaving.insert((table.clone(), column.name.clone()));
+        }
+        // For the foreign key to come.
         let columns: Vec<String> = determinant.iter().map(|c| c.name.clone()).collect();
-        let needed = !of.has_index_on(&columns)
-            && self.planned.insert(identity::of_index(&of.name, &columns));
-        let wanted = index::Wanted {
+        let needed = !of.has_index_on(&columns);
+        let index = needed.then_some(Piece::Index(index::Wanted {
             table: of,
-            columns: &columns,
+            columns,
             predicate: None,
             unique: false,
-        };
-        needed.then(|| index::add(self.database, &wanted, &mut self.names))
+        }));
+        let made = made.into_iter().map(Piece::from);
+        Ok(index.into_iter().chain(made).collect())
     }
 
     /// What columns of the determinant refer to, or will.
