@@ -21,7 +21,7 @@ use tokio_postgres::Client;
 
 const ORDERS: u64 = 4000;
 const CLIENTS: u32 = 8;
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(120);
 
 fn setting(name: &str, default: u32) -> u32 {
     std::env::var(name)
@@ -143,7 +143,8 @@ impl Stage {
     async fn ready(&self) {
         self.until(
             "both slots",
-            "select count(*) = 2 from pg_replication_slots",
+            // Listed from when it is begun, and of use only from when it is consistent.
+            "select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null",
         )
         .await;
         self.caught_up().await;

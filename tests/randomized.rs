@@ -8,6 +8,7 @@ mod workload;
 
 use std::time::{Duration, Instant};
 
+use support::pauses::Control;
 use support::{World, until};
 use workload::{Told, Workload, schema, seeds};
 
@@ -72,8 +73,10 @@ async fn new_rows_are_in_the_new_schema_within_a_second_while_the_copy_has_hardl
                 and (select phase = 'copying' from crossfade.migration)",
         )
         .await;
+    let control = Control::start(&world).await;
     let mut slowest = Duration::ZERO;
     for _ in 0..20 {
+        control.take();
         let id: i64 = world
             .client
             .query_one(
@@ -93,15 +96,18 @@ async fn new_rows_are_in_the_new_schema_within_a_second_while_the_copy_has_hardl
                 ),
             )
             .await;
-        slowest = slowest.max(since.elapsed());
+        let took = since.elapsed();
+        // The second is crossfade's; what the machine takes beside it is not.
+        let machine = control.take();
+        assert!(
+            took < Duration::from_secs(1) + machine,
+            "a new row took {took:?}, {machine:?} of it the machine's"
+        );
+        slowest = slowest.max(took);
     }
     let pending = world
         .get("select count(*) from crossfade.chunk_1 where state <> 'copied'")
         .await;
     assert!(pending.parse::<i64>().unwrap() > 0, "the copy was over");
-    assert!(
-        slowest < Duration::from_secs(1),
-        "a new row took {slowest:?}"
-    );
     println!("slowest new row: {slowest:?}");
 }

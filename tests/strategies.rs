@@ -159,7 +159,7 @@ impl Shop {
             .iter()
             .map(Lock::sql)
             .collect();
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(120);
         loop {
             let begun = format!(
                 "begin; set local lock_timeout = '300ms'; {}",
@@ -265,7 +265,7 @@ impl Shop {
 
 async fn go_on(app: &Application, more: u64) {
     let goal = app.tally().counts().committed + more;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while app.tally().counts().committed < goal {
         assert!(Instant::now() < deadline, "{:?}", app.tally().errors());
         tokio::time::sleep(Duration::from_millis(5)).await;

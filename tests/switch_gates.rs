@@ -326,7 +326,7 @@ async fn a_difference_in_what_changed_since_the_certificate_keeps_the_old_world(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_switched_before_the_copy_is_complete() {
-    let (world, _daemon) = begun("[copy]\nbatch_rows = 1\nworkers = 1\nsleep_ms = 300").await;
+    let (world, _daemon) = begun("[copy]\nbatch_rows = 1\nworkers = 1\nsleep_ms = 10000").await;
     let before = fingerprint(&world).await;
     let output = crossfade(&world, &["switch", "--unverified"], &[]).await;
     let report = json(&output);

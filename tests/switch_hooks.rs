@@ -37,12 +37,17 @@ impl Hooks {
     }
 
     fn set(&self, before: &str, after: &str, extra: &str) {
+        // Far longer than a shell takes, however busy the machine.
+        self.set_within(60, before, after, extra);
+    }
+
+    fn set_within(&self, seconds: u32, before: &str, after: &str, extra: &str) {
         let file = self.told.display().to_string();
         let command = |text: &str| text.replace(">> told", &format!(">> '{file}'"));
         self.world.config(
             &["ledger"],
             &format!(
-                "{extra}\n[hooks]\ntimeout_seconds = 1\nbefore_switch = '''{}'''\nafter_switch = '''{}'''",
+                "{extra}\n[hooks]\ntimeout_seconds = {seconds}\nbefore_switch = '''{}'''\nafter_switch = '''{}'''",
                 command(before),
                 command(after)
             ),
@@ -98,8 +103,12 @@ async fn hooks_run_around_a_switch_and_not_in_rehearsals_nor_when_a_gate_refuses
 async fn a_hook_that_fails_or_hangs_before_the_switch_stops_it_and_the_other_still_runs() {
     let mut hooks = Hooks::new().await;
     let before = fingerprint(&hooks.world).await;
-    for (command, word) in [("exit 7", "exit status: 7"), ("sleep 60", "within 1 s")] {
-        hooks.set(&format!("{TELL}; {command}"), TELL, "");
+    // The second is to hang, and to have told before it is killed: long enough for that.
+    for (command, seconds, word) in [
+        ("exit 7", 60, "exit status: 7"),
+        ("sleep 300", 5, "within 5 s"),
+    ] {
+        hooks.set_within(seconds, &format!("{TELL}; {command}"), TELL, "");
         let output = hooks.switch(&[]).await;
         let report = json(&output);
         assert_eq!(output.status.code(), Some(1), "{report}");

@@ -10,8 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::pauses::Control;
 use support::{World, json};
-use switching::{SLACK, assert_switches, fingerprint, stall, streaming, switch, writes};
+use switching::{
+    PATIENT, SLACK, assert_switches, assert_waits, fingerprint, patient, stall, streaming,
+    streaming_with, switch, writes,
+};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use workload::ledger;
@@ -42,8 +46,9 @@ fn blocker(report: &Value, pid: i64) -> &Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stays_in_its_transaction_is_named_and_nobody_queues_behind_the_switch() {
-    let (world, mut daemon, writers) =
-        streaming("[switch]\nattempts = 4\nlock_timeout_ms = 250").await;
+    let limits = "[switch]\nattempts = 4\nlock_timeout_ms = 2000";
+    let (world, mut daemon, writers) = streaming_with(patient().await, limits).await;
+    let control = Control::start(&world).await;
     let before = fingerprint(&world).await;
     let (reader, pid) = session(&world).await;
     reader
@@ -52,12 +57,13 @@ async fn a_reader_that_stays_in_its_transaction_is_named_and_nobody_queues_behin
         .unwrap();
     for arguments in [&["--rehearse"][..], &[]] {
         writers.longest();
+        control.take();
         let since = Instant::now();
         let output = switch(&world, arguments, &[]).await;
         let took = since.elapsed();
         // Whoever still waits for the last attempt's lock is counted too.
         writes(&writers, 20).await;
-        let longest = writers.longest();
+        let (longest, machine) = (writers.longest(), control.take());
         let report = json(&output);
         assert_eq!(report["outcome"], "not_switched", "{report}");
         assert_eq!(report["attempts"], 4);
@@ -74,11 +80,11 @@ async fn a_reader_that_stays_in_its_transaction_is_named_and_nobody_queues_behin
         }
         let everything = format!("{output:?}");
         assert!(!everything.contains("hunter2"), "a query's text is shown");
-        println!("gave up after {took:?}, longest transaction meanwhile {longest:?}");
-        assert!(longest < Duration::from_millis(250) + SLACK, "{longest:?}");
+        println!("gave up after {took:?}, longest transactions meanwhile {longest:?}");
+        assert_waits(longest, Duration::from_millis(2000), machine);
         // Attempts and the pauses between them, and what else a run takes.
-        let bound = Duration::from_millis(4 * 250 + 100 + 200 + 400);
-        assert!(took < bound + Duration::from_secs(3), "{took:?}");
+        let bound = Duration::from_millis(4 * 2000 + 100 + 200 + 400);
+        assert!(took < bound + SLACK + machine, "{took:?}, {machine:?}");
         assert_eq!(fingerprint(&world).await, before);
     }
     reader.batch_execute("rollback").await.unwrap();
@@ -87,19 +93,25 @@ async fn a_reader_that_stays_in_its_transaction_is_named_and_nobody_queues_behin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_whose_statement_runs_long_is_named_with_its_age() {
-    let (world, mut daemon, writers) =
-        streaming("[switch]\nattempts = 2\nlock_timeout_ms = 250").await;
+    let limits = "[switch]\nattempts = 2\nlock_timeout_ms = 2000";
+    let (world, mut daemon, writers) = streaming_with(patient().await, limits).await;
+    let control = Control::start(&world).await;
     let (writer, pid) = session(&world).await;
     let update = tokio::spawn(async move {
-        let sql = "update s.orders set status = 'old' where id = 7 and pg_sleep(30) is not null";
+        let sql = "update s.orders set status = 'old' where id = 7 and pg_sleep(300) is not null";
         writer.batch_execute(sql).await
     });
     let running = format!("select wait_event = 'PgSleep' from pg_stat_activity where pid = {pid}");
     world.until("the writer to be at it", &running).await;
     writers.longest();
+    control.take();
     let report = json(&switch(&world, &[], &[]).await);
     writes(&writers, 20).await;
-    assert!(writers.longest() < Duration::from_millis(250) + SLACK);
+    assert_waits(
+        writers.longest(),
+        Duration::from_millis(2000),
+        control.take(),
+    );
     let named = blocker(&report, pid);
     assert_eq!(named["state"], "active");
     assert!(named["query_seconds"].as_f64().unwrap() > 0.0);
@@ -215,12 +227,21 @@ async fn read_then_write(client: &Client, id: i64) {
 /// `CROSSFADE_ATTEMPTS=60` for the figure of the documentation.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_is_got_at_the_first_attempt_among_clients_that_read_and_then_write() {
-    let attempts = std::env::var("CROSSFADE_ATTEMPTS").map_or(20, |n| n.parse().unwrap());
-    let world = World::new().await;
-    ledger::install(&world, "[switch]\nattempts = 1").await;
+    let figure = std::env::var("CROSSFADE_ATTEMPTS").ok();
+    let attempts = figure.as_ref().map_or(20, |n| n.parse().unwrap());
+    // The figure is for the limits as they come. The test is for locks that do not deadlock:
+    // a machine that stands still longer than they allow is no failure of these.
+    let limits = if figure.is_some() {
+        "[switch]"
+    } else {
+        PATIENT
+    };
+    let world = patient().await;
+    ledger::install(&world, &format!("{limits}\nattempts = 1")).await;
     let _daemon = world.daemon(&[]);
     world.settled().await;
     let clients = Clients::start(&world, 8);
+    let control = Control::start(&world).await;
     let since = Instant::now();
     let (mut got, mut stalls) = (0, Vec::new());
     for _ in 0..attempts {
@@ -234,6 +255,7 @@ async fn the_lock_is_got_at_the_first_attempt_among_clients_that_read_and_then_w
     }
     let seconds = since.elapsed().as_secs_f64();
     let (done, longest) = clients.stop().await;
+    let machine = control.take();
     stalls.sort();
     println!(
         "lock got in {got} of {attempts} attempts beside {:.0} transactions/s; stall median {:?}, most {:?}; longest transaction {longest:?}",
@@ -243,7 +265,7 @@ async fn the_lock_is_got_at_the_first_attempt_among_clients_that_read_and_then_w
     );
     assert!(got + 1 >= attempts, "{got} of {attempts}");
     assert!(
-        longest < Duration::from_millis(300 + 800) + SLACK,
-        "{longest:?}"
+        longest < Duration::from_millis(300 + 800) + SLACK + machine,
+        "{longest:?}, {machine:?} of it the machine's at most"
     );
 }

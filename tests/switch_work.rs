@@ -36,7 +36,7 @@ async fn quiet() -> (World, Daemon) {
         )
         .await;
     world.module("orders", MODULE);
-    world.config(&["orders"], "[switch]\nmax_stall_ms = 5000");
+    world.config(&["orders"], "[switch]\nmax_stall_ms = 30000");
     let daemon = world.daemon(&[]);
     world.settled().await;
     (world, daemon)

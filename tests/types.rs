@@ -385,7 +385,7 @@ fn caught_up(shop: &Shop, daemon: &mut Child) {
     // Something to apply beyond it, or an idle stream would never get there.
     shop.sql("select pg_logical_emit_message(true, 'test', 'beyond')");
     let done = format!("select (applied_lsn >= '{end}')::text from crossfade.checkpoint");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while shop.value(&done) != "true" {
         if Instant::now() > deadline || daemon.try_wait().unwrap().is_some() {
             let _ = daemon.kill();

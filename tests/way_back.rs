@@ -45,6 +45,9 @@ from shop.orders o join shop.customers c on c.name = o.customer;";
 
 const TOUCH: &str = "select o.id from shop.orders o join changed c on c.name = o.customer";
 
+/// A slot is listed from when it is begun, and of use only from when it is consistent.
+const BOTH_SLOTS: &str = "select phase = 'streaming' and (select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null) from crossfade.migration";
+
 const WITH_REVERSE: &str = "
 [reverse]
 select = 'reverse.sql'
@@ -107,7 +110,7 @@ fn changes_of_rows_lookups_and_whole_tables_come_back() {
     let shop = shop(WITH_REVERSE);
     let daemon = shop.spawn(&["run"]);
     shop.wait("to_regclass('crossfade.migration') is not null");
-    shop.wait("select phase = 'streaming' and (select count(*) = 2 from pg_replication_slots) from crossfade.migration");
+    shop.wait(BOTH_SLOTS);
     let ran = shop.crossfade(&["--output", "json", "switch", "--unverified"]);
     assert_eq!(outcome(&ran), "switched", "{}", ran.all());
     let old = r#"legacy."Order ""Items"" ÄÖ_old""#;
@@ -138,6 +141,8 @@ fn changes_of_rows_lookups_and_whole_tables_come_back() {
     // To the server it is now a table of many pages without rows, whatever comes.
     shop.sql(&format!("analyze {old}"));
     shop.sql("insert into shop.orders select g, 'customer 1' from generate_series(1, 20000) g");
+    // How long that takes is the machine's; a switch waits for it half a minute only.
+    caught_up(&shop);
     let ran = shop.crossfade(&["--output", "json", "switch", "--back", "--unverified"]);
     assert_eq!(outcome(&ran), "switched", "{}", ran.all());
     let source = r#"legacy."Order ""Items"" ÄÖ""#;
@@ -300,7 +305,7 @@ fn a_row_left_behind_at_the_switch_is_still_there_after_the_way_back() {
     shop.sql(&format!("update {old} set items = '[null]' where id = 77"));
     let daemon = shop.spawn(&["run"]);
     shop.wait("to_regclass('crossfade.migration') is not null");
-    shop.wait("select phase = 'streaming' and (select count(*) = 2 from pg_replication_slots) from crossfade.migration");
+    shop.wait(BOTH_SLOTS);
     let switch = |arguments: &[&str]| {
         let all = [&["--output", "json", "switch", "--unverified"], arguments].concat();
         outcome(&shop.crossfade(&all))
@@ -341,7 +346,7 @@ fn a_switch_waits_for_the_slot_of_the_way_back_to_be_finished() {
     shop.write(
         "crossfade.toml",
         &format!(
-            "name = 'split'\ntransforms = ['transforms/split']\n[source]\nurl = '{}'\n[copy]\nbatch_rows = 100\nsleep_ms = 100\n",
+            "name = 'split'\ntransforms = ['transforms/split']\n[source]\nurl = '{}'\n[copy]\nbatch_rows = 100\nsleep_ms = 1000\n",
             shop.url("postgres", program::SECRET)
         ),
     );
@@ -350,6 +355,9 @@ fn a_switch_waits_for_the_slot_of_the_way_back_to_be_finished() {
     shop.wait("(select phase = 'copying' from crossfade.migration)");
     let other = program::Held::open(&shop.url("postgres", program::SECRET));
     other.sql("begin; insert into shop.stranger values (1)");
+    // From here on the copy may end: what is to be open before the slot is begun is open.
+    let faster = shop.crossfade(&["throttle", "sleep_ms=0"]);
+    assert_eq!(faster.code, Some(0), "{}", faster.all());
     shop.wait("(select phase = 'streaming' from crossfade.migration)");
     shop.wait("(select count(*) = 2 from pg_replication_slots)");
     let early = shop.crossfade(&["--output", "json", "switch", "--unverified"]);

@@ -165,7 +165,9 @@ mod tests {
             stats.set_clock(source, here);
             stats.received(source - Duration::from_secs(2));
             let lag = stats.lag_seconds();
-            assert!((2.0..2.5).contains(&lag), "{lag}");
+            // This thread may be stopped before it asks, so there is no telling how much more
+            // it is; a clock of the wrong side would make it an hour.
+            assert!((2.0..1800.0).contains(&lag), "{lag}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Where advice has an end: values too wide for an index, names too long for the server,
 //! indexes that others made superfluous, tables that take long to copy, plans for any values.
 
+use std::time::{Duration, Instant};
+
 use crossfade::explain::advise;
 use crossfade::explain::candidate::{self, Candidate};
 use crossfade::explain::experiment::{Change, Experiment, Search, Step};
-use crossfade::explain::laboratory::Laboratory;
-use crossfade::pg::QualifiedName;
+use crossfade::explain::laboratory::{Laboratory, Wanted};
+use crossfade::pg::{ConnInfo, QualifiedName, connect};
 
 use crate::world::{EFFORT, World};
 
@@ -170,42 +172,97 @@ vacuum (analyze) facts",
     assert!((search.steps[0].before - baseline.score).abs() < f64::EPSILON);
 }
 
+/// When told to, locks the table, says so, and gives it back once a session has waited for
+/// it for so many seconds by the server's clock.
+fn hold_longer_than(
+    url: &str,
+    seconds: f64,
+    asked: &std::sync::mpsc::Receiver<std::sync::mpsc::Sender<()>>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let held = asked.recv().unwrap();
+    runtime.block_on(async {
+        let client = connect(&ConnInfo::parse(url).unwrap(), "test")
+            .await
+            .unwrap();
+        client
+            .batch_execute("begin; lock table wide in access exclusive mode")
+            .await
+            .unwrap();
+        held.send(()).unwrap();
+        let waits = "select exists(
+                select from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'copy%wide%'
+                and clock_timestamp() > query_start + make_interval(secs => $1))";
+        let since = Instant::now();
+        loop {
+            // The activity is as it was at the transaction's first look, unless told to forget.
+            let clear = "select pg_stat_clear_snapshot()";
+            client.execute(clear, &[]).await.unwrap();
+            if client.query_one(waits, &[&seconds]).await.unwrap().get(0) {
+                break;
+            }
+            // A copy that was cut off does not wait for ever: then the test sees it.
+            if since.elapsed() > Duration::from_secs(60) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        client.batch_execute("rollback").await.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn a_table_may_take_longer_to_copy_than_one_run_of_the_query() {
     let world = World::new(
         "create table wide (id int primary key, body text not null);
-insert into wide select g, repeat('x', 1800) || g from generate_series(1, 60000) g;
+insert into wide select g, repeat('x', 1800) || g from generate_series(1, 600) g;
 vacuum (analyze) wide",
     )
     .await;
     let (_, examined) = world.examine("select body from wide where id = 7").await;
-    // A hundred megabytes take longer than this, whatever the machine.
+    // Long enough for everything else that is read, on any machine.
     world
         .client
-        .batch_execute("set statement_timeout = '80ms'")
+        .batch_execute("set statement_timeout = '3s'; set lock_timeout = '120s'")
         .await
         .unwrap();
-    let failed = world
-        .client
-        .query(
-            "select count(md5(body || id)) from wide, generate_series(1, 20)",
-            &[],
-        )
-        .await;
+    let failed = world.client.query("select pg_sleep(300)", &[]).await;
     assert!(failed.is_err(), "the limit is not reached");
-    let laboratory = world.laboratory(&examined, 1e12).await;
+    // The copy waits for as long as somebody holds the table, once it is the table's turn.
+    let (turn, copied) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<()>>();
+    let url = world.server.socket_url("postgres");
+    let holder = std::thread::spawn(move || hold_longer_than(&url, 4.0, &copied));
+    let wanted = Wanted {
+        relations: &examined.relations,
+        most_bytes: 1e12,
+    };
+    let begin = move |what: String| {
+        if what.starts_with("copying public.wide") {
+            let (held, is_held) = std::sync::mpsc::channel();
+            turn.send(held).unwrap();
+            is_held.recv().unwrap();
+        }
+    };
+    let laboratory = Laboratory::throwaway(&world.client, wanted, &begin)
+        .await
+        .unwrap();
+    drop(begin);
+    holder.join().unwrap();
     let rows = laboratory
         .client
         .query_one("select count(*) from wide", &[])
         .await
         .unwrap();
-    assert_eq!(rows.get::<_, i64>(0), 60_000);
+    assert_eq!(rows.get::<_, i64>(0), 600);
     // And the session is as it was.
     assert_eq!(
         world
             .get("select current_setting('statement_timeout')")
             .await,
-        "80ms"
+        "3s"
     );
 }
 

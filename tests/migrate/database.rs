@@ -9,7 +9,7 @@ use crossfade::server::{Options, Server};
 use tokio_postgres::Client;
 
 /// How long anything may take before a test fails.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(120);
 
 pub struct Database {
     pub server: Server,

@@ -12,7 +12,7 @@ pub struct Answer {
 
 pub fn open(port: u16, request: &str) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(request.as_bytes())?;
     Ok(stream)
 }
@@ -34,9 +34,15 @@ pub fn ask(port: u16, method: &str, path: &str) -> std::io::Result<Answer> {
     })
 }
 
+/// Below the range from which the kernel takes the ports of outgoing connections: one of
+/// that range may be somebody's before it is bound here.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let port = fastrand::u16(15_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// What a query's part of a URL may not hold, encoded.

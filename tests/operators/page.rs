@@ -47,10 +47,11 @@ async fn the_page_follows_a_whole_run_on_a_desktop_and_on_a_phone() {
         .await;
     shop::write_module(&world.dir, shop::SPLIT).unwrap();
     let port = free_port();
+    // It copies for as long as the browser takes to start and to show it.
     world.config(
         &["split_orders"],
         &format!(
-            "[copy]\nworkers = 1\nbatch_rows = 100\nsleep_ms = 30\n[verify]\ncontinuous = true\n[metrics]\nlisten = \"127.0.0.1:{port}\""
+            "[copy]\nworkers = 1\nbatch_rows = 100\nsleep_ms = 1000\n[verify]\ncontinuous = true\n[metrics]\nlisten = \"127.0.0.1:{port}\""
         ),
     );
     let mut daemon = world.daemon(&[]);

@@ -217,7 +217,7 @@ async fn every_panel_and_every_alert_has_data_when_what_it_is_about_happens() {
     world.config(
         &["split"],
         &format!(
-            "[copy]\nbatch_rows = 100\nworkers = 1\nsleep_ms = 150\n[slot]\ngive_up_wal = \"96MiB\"\nheartbeat_seconds = 1\n[throttle]\nmax_commit_latency_ms = 5000\nmax_active_sessions = 100\n[verify]\ncontinuous = true\n[metrics]\nlisten = \"127.0.0.1:{port}\""
+            "[copy]\nbatch_rows = 100\nworkers = 1\nsleep_ms = 2000\n[slot]\ngive_up_wal = \"96MiB\"\nheartbeat_seconds = 1\n[throttle]\nmax_commit_latency_ms = 5000\nmax_active_sessions = 100\n[verify]\ncontinuous = true\n[metrics]\nlisten = \"127.0.0.1:{port}\""
         ),
     );
     let prometheus = Prometheus::start(&world, port).await;
@@ -233,7 +233,9 @@ async fn every_panel_and_every_alert_has_data_when_what_it_is_about_happens() {
     wanted
         .until(&["CrossfadeCopyHeld", "CrossfadeRetainedWal", "What holds"])
         .await;
+    // All has been seen that is to be seen while it copies.
     watch::throttle(&world, &["--reset"]);
+    watch::throttle(&world, &["sleep_ms=0"]);
     assert!(world.run(&["resume"]).status.success());
     watch::recovered(&world).await;
 

@@ -6,6 +6,7 @@ use crossfade::pg::{ConnInfo, connect};
 use crossfade::server::binaries::Binaries;
 use tokio_postgres::Client;
 
+use super::http::free_port;
 use super::support::{World, until};
 
 pub struct Standby {
@@ -123,11 +124,6 @@ impl Standby {
         })
         .await;
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Drop for Standby {

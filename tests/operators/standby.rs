@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::support::pauses::Control;
 use super::support::{World, split};
 use super::watch::fill;
 
@@ -25,6 +26,7 @@ async fn the_second_daemon_waits_and_takes_over_within_seconds_of_a_kill() {
         second.log().contains("waiting as a standby")
     })
     .await;
+    let control = Control::start(&world).await;
     first.kill();
     let since = Instant::now();
     let pid = second.pid();
@@ -34,8 +36,10 @@ async fn the_second_daemon_waits_and_takes_over_within_seconds_of_a_kill() {
             &format!("select pid = {pid} from crossfade.daemon"),
         )
         .await;
-    println!("taken over after {:?}", since.elapsed());
-    assert!(since.elapsed() < Duration::from_secs(5));
+    // The seconds are crossfade's; what the machine takes beside them is not.
+    let (took, machine) = (since.elapsed(), control.take());
+    println!("taken over after {took:?}, {machine:?} of it the machine's at most");
+    assert!(took < Duration::from_secs(5) + machine);
     world
         .sql("update s.orders set status = 'paid' where id % 3 = 0; delete from s.orders where id % 7 = 0")
         .await;

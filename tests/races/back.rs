@@ -39,7 +39,9 @@ async fn switched(world: &World, points: &[&Point], omit: Option<&str>) -> Daemo
     world
         .until(
             "both slots of a migration that streams",
-            "select phase = 'streaming' and (select count(*) from pg_replication_slots) = 2
+            // Listed from when it is begun, and of use only from when it is consistent.
+            "select phase = 'streaming' and (select count(*) from pg_replication_slots
+                                             where confirmed_flush_lsn is not null) = 2
              from crossfade.migration",
         )
         .await;

@@ -2,6 +2,7 @@
 
 use crate::stage::{self, Gap, copied, daemon, daemon_waits, guarded, lock_wait, logged};
 use crate::support::{Point, World, until};
+use tokio_postgres::Client;
 
 const NOT_VISIBLE: &str = "has committed but is not visible";
 
@@ -97,13 +98,10 @@ async fn at_the_consistent_point(omit: Option<&str>) -> World {
         lock_wait(&world, "the slot to wait for a transaction", &condition).await;
     };
     let (first, second) = (world.open().await, world.open().await);
-    let open = "begin; select pg_current_xact_id()";
-    first.batch_execute(open).await.unwrap();
-    let xid = world.get(NEWEST_XID).await;
+    let xid = begin(&first).await;
     let daemon = daemon(&world, &[&gate], omit);
     waits_for(&xid).await;
-    second.batch_execute(open).await.unwrap();
-    let xid = world.get(NEWEST_XID).await;
+    let xid = begin(&second).await;
     first.batch_execute("rollback").await.unwrap();
     waits_for(&xid).await;
     Gap::prepare(&mut world).await;
@@ -136,9 +134,15 @@ async fn at_the_consistent_point(omit: Option<&str>) -> World {
     world
 }
 
-/// The one transaction that is open and has an id, as `pg_locks` shows it.
-const NEWEST_XID: &str =
-    "select max(backend_xid::text::bigint) from pg_stat_activity where backend_xid is not null";
+/// Opens a transaction that has an id; returns it as `pg_locks` shows it.
+async fn begin(client: &Client) -> String {
+    client.batch_execute("begin").await.unwrap();
+    let row = client
+        .query_one("select pg_current_xact_id()::xid::text", &[])
+        .await
+        .unwrap();
+    row.get(0)
+}
 
 #[tokio::test]
 async fn nothing_is_copied_before_the_start_gate_is_passed() {

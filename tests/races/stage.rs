@@ -98,6 +98,11 @@ pub async fn terminate(world: &World, application: &str) {
 /// A statement in a session of its own that may take its time.
 pub async fn spawn(world: &World, sql: &str) -> JoinHandle<Result<(), tokio_postgres::Error>> {
     let client = world.open().await;
+    // It is to wait for a lock for as long as the test stands at a point.
+    client
+        .batch_execute("set lock_timeout = '120s'")
+        .await
+        .unwrap();
     let sql = sql.to_owned();
     tokio::spawn(async move { client.batch_execute(&sql).await })
 }

@@ -2,6 +2,8 @@
 //! child process, and a comparison by plain SQL that uses none of crossfade's code.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod pauses;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use crossfade::server::{Options, Server};
 use tokio_postgres::Client;
 
 /// How long anything may take before a test fails.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(120);
 
 /// A throwaway server, a client on it, and a folder for configuration and modules.
 pub struct World {

@@ -6,13 +6,36 @@ pub mod proxy;
 use std::process::Output;
 use std::time::Duration;
 
+use crossfade::server::Options;
 use serde_json::Value;
 
 use crate::support::{Daemon, World, json, until};
-use crate::workload::ledger::{self, Ledger};
+use crate::workload::ledger::{self, Ledger, Longest};
 
-/// What the machine may add to a wait that crossfade bounds.
-pub const SLACK: Duration = Duration::from_millis(700);
+/// What the machine may add to a wait that crossfade bounds, besides what was measured of
+/// it meanwhile: to all processes alike by being busy, and to one of them by stopping it.
+const BUSY: Duration = Duration::from_millis(700);
+pub const SLACK: Duration = Duration::from_secs(5);
+
+/// Writers waited for `limit` at most, which crossfade promises. `machine` is what was
+/// measured of it over the same time.
+#[track_caller]
+pub fn assert_waits(longest: Longest, limit: Duration, machine: Duration) {
+    let said = format!("{longest:?}, {machine:?} of it the machine's at most");
+    // A lock keeps all of them waiting alike.
+    assert!(longest.every < limit + BUSY + machine, "{said}");
+    assert!(longest.any < limit + SLACK + machine, "{said}");
+}
+
+/// No failure of the machine's: an attempt whose server or daemon it has stopped for a
+/// while is no attempt more, and a test may stand under the lock. For what does not ask
+/// for these limits; the server must not look for deadlocks before ([`patient`]).
+pub const PATIENT: &str = "[switch]\nlock_timeout_ms = 5000\nmax_stall_ms = 30000";
+
+/// A server whose look for deadlocks is later than any `lock_timeout_ms` of the tests.
+pub async fn patient() -> World {
+    World::with(Options::default().setting("deadlock_timeout", "10s")).await
+}
 
 /// A migration that streams, with writers at work.
 pub async fn streaming(extra: &str) -> (World, Daemon, Ledger) {

@@ -127,6 +127,17 @@ async fn what_cannot_be_compared_is_said_and_ends_with_two() {
         "{error}"
     );
     world.start();
+    let pid = world.daemon.as_ref().unwrap().id();
+    // How long a daemon takes to start is the machine's; a verification waits a while only.
+    world
+        .until(
+            "the daemon to own the migration",
+            &format!(
+                "select exists(select from crossfade.daemon where pid = {pid})
+                    and exists(select from pg_replication_slots where active)"
+            ),
+        )
+        .await;
     let (code, report) = world.verify(&[]);
     assert_eq!(code, 0, "{report}");
 }

@@ -68,7 +68,11 @@ async fn with_writers_at_full_speed_a_clean_pair_is_never_called_different() {
     }
     let (mut passes, mut suspects, mut undecided) = (0, 0, 0);
     let since = Instant::now();
-    while passes < 100 && (since.elapsed() < BUDGET || passes < 5) {
+    // Of few passes on a very busy machine more than half may be undecided by chance: then
+    // more are made.
+    while passes < 100 && (since.elapsed() < BUDGET || passes < 5)
+        || undecided * 2 >= passes && since.elapsed() < 2 * BUDGET
+    {
         let report = world.pass(&subject).await;
         assert_ne!(
             report.outcome(),

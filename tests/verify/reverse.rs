@@ -177,7 +177,8 @@ async fn after_the_switch_the_same_verification_compares_the_tables_kept_for_the
     world
         .until(
             "the way back to be ready",
-            "select count(*) = 2 from pg_replication_slots",
+            // Listed from when it is begun, and of use only from when it is consistent.
+            "select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null",
         )
         .await;
     let mut command = world.command(&["--output", "json", "switch"]);

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -36,6 +36,11 @@ pub struct Server {
 /// Runs one of the server's programs, or another one of the system, as the server's
 /// account.
 fn run(program: &str, args: &[&str]) {
+    let status = attempt(program, args);
+    assert!(status.success(), "{program} {args:?}: {status}");
+}
+
+fn attempt(program: &str, args: &[&str]) -> ExitStatus {
     let binaries = Binaries::find().unwrap();
     let path = binaries.dir.join(program);
     let path = if path.exists() { path } else { program.into() };
@@ -44,8 +49,7 @@ fn run(program: &str, args: &[&str]) {
     // pg_ctl's server keeps its standard output: never wait for its end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     binaries.as_account(&mut command);
-    let status = command.status().unwrap();
-    assert!(status.success(), "{program} {args:?}: {status}");
+    command.status().unwrap()
 }
 
 impl Server {
@@ -60,11 +64,6 @@ impl Server {
     }
 
     fn start_in(turn: Turn, settings: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!(
             "/tmp/crossfade-wal-{}-{number}",
@@ -73,9 +72,9 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         Binaries::find().unwrap().give(&dir).unwrap();
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let server = Self {
+        let mut server = Self {
             dir,
-            port,
+            port: 0,
             _turn: turn,
         };
         let data = server.path("data");
@@ -94,12 +93,31 @@ impl Server {
             ],
         );
         let fixed = format!(
-            "\nport={port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{}'\nwal_level=logical\nfsync=off\nmax_wal_senders=8\n{settings}\n",
+            "\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{}'\nwal_level=logical\nfsync=off\nmax_wal_senders=8\n{settings}\n",
             server.dir.display()
         );
         server.append("data/postgresql.conf", &fixed);
-        server.up();
+        server.up_on_a_free_port();
         server
+    }
+
+    /// Chosen last, and below the range from which the kernel takes the ports of outgoing
+    /// connections; another test's server may still be quicker.
+    fn up_on_a_free_port(&mut self) {
+        for _ in 0..10 {
+            self.port = fastrand::u16(15_000..32_000);
+            if TcpListener::bind(("127.0.0.1", self.port)).is_err() {
+                continue;
+            }
+            // Of several lines the last one holds.
+            self.append("data/postgresql.conf", &format!("\nport={}\n", self.port));
+            if self.try_up() {
+                return;
+            }
+            let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(log.contains("Address already in use"), "{log}");
+        }
+        panic!("no port was to be had");
     }
 
     pub fn path(&self, name: &str) -> String {
@@ -119,11 +137,16 @@ impl Server {
     }
 
     pub fn up(&self) {
+        assert!(self.try_up(), "the server does not start");
+    }
+
+    fn try_up(&self) -> bool {
         let (data, log) = (self.path("data"), self.path("log"));
-        run(
+        attempt(
             "pg_ctl",
-            &["-D", &data, "-w", "-t", "60", "-l", &log, "start"],
-        );
+            &["-D", &data, "-w", "-t", "120", "-l", &log, "start"],
+        )
+        .success()
     }
 
     pub fn down(&self, mode: &str) {
@@ -134,7 +157,7 @@ impl Server {
                 &self.path("data"),
                 "-w",
                 "-t",
-                "60",
+                "120",
                 "-m",
                 mode,
                 "stop",

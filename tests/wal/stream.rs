@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use crate::server::Server;
 
-pub const BOUND: Duration = Duration::from_secs(30);
+pub const BOUND: Duration = Duration::from_secs(120);
 
 /// A table `t`, published as `p"'\`, and a slot `s`.
 pub async fn prepare(client: &Client) -> Lsn {
@@ -76,12 +76,12 @@ pub async fn mark(client: &Client) {
 }
 
 /// Waits until the server's answer to `sql` is true.
-pub async fn becomes_true(client: &Client, sql: &str) -> Duration {
+pub async fn becomes_true(client: &Client, sql: &str) {
     let begun = Instant::now();
     loop {
         let row = client.query_opt(sql, &[]).await.unwrap();
         if row.is_some_and(|row| row.get::<_, Option<bool>>(0) == Some(true)) {
-            return begun.elapsed();
+            return;
         }
         assert!(begun.elapsed() < BOUND, "{sql}");
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -164,11 +164,18 @@ fn expect_changes(all: &[Message]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_arrive_decoded_and_confirmations_reach_the_server_promptly() {
-    let server = Server::start("");
+    let server = Server::start("wal_sender_timeout=0");
     let client = server.client().await;
     let consistent = prepare(&client).await;
+    // No status is due within the test, so only a prompt one can bring a confirmation.
+    let timing = Timing {
+        status: Duration::from_secs(600),
+        ..Timing::default()
+    };
     for conninfo in [server.tcp(""), server.unix()] {
-        let mut stream = reader::start(options(conninfo.clone())).await.unwrap();
+        let mut stream = reader::start_with(options(conninfo.clone()), timing)
+            .await
+            .unwrap();
         for sql in [
             "insert into t select 1, string_agg(md5(i::text), '') from generate_series(1, 3125) i",
             "update t set id = 2",
@@ -195,8 +202,7 @@ async fn changes_arrive_decoded_and_confirmations_reach_the_server_promptly() {
             "select flush_lsn = '{0}' and replay_lsn = '{0}' and write_lsn >= '{0}' from pg_stat_replication",
             commit.end_lsn
         );
-        let waited = becomes_true(&client, &flushed).await;
-        assert!(waited < Duration::from_millis(500), "{waited:?}");
+        becomes_true(&client, &flushed).await;
         let taken = reader::start(options(conninfo.clone())).await.unwrap_err();
         assert!(
             taken.is_sqlstate("55006") && taken.kind == Kind::Contention,
@@ -231,8 +237,15 @@ async fn a_stopped_stream_has_given_its_slot_free() {
             }
         });
     }
-    for turn in 0..400 {
-        let stream = reader::start(options(server.unix())).await.unwrap();
+    // Where the processors are busy with others too, a stop may take long.
+    let timing = Timing {
+        stop: Duration::from_secs(60),
+        ..Timing::default()
+    };
+    for turn in 0..100 {
+        let stream = reader::start_with(options(server.unix()), timing)
+            .await
+            .unwrap();
         stream.stop().await;
         let after = slot::read(&client, "s").await.unwrap().unwrap();
         assert_eq!(after.active_pid, None, "turn {turn}");

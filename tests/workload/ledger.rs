@@ -59,9 +59,20 @@ pub struct Ledger {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
     in_new_form: Arc<AtomicU64>,
-    /// Microseconds.
-    longest: Arc<AtomicU64>,
+    /// Of each writer, in microseconds.
+    longest: Vec<Arc<AtomicU64>>,
     writers: Vec<JoinHandle<Known>>,
+}
+
+/// How long transactions took.
+#[derive(Debug, Clone, Copy)]
+pub struct Longest {
+    /// The longest of all.
+    pub any: Duration,
+    /// So long every writer's longest took at least. Who waits for a lock of a table that
+    /// all of them write waits with all the others; a process that the machine has stopped
+    /// is alone.
+    pub every: Duration,
 }
 
 impl Ledger {
@@ -70,10 +81,12 @@ impl Ledger {
             stop: Arc::default(),
             written: Arc::default(),
             in_new_form: Arc::default(),
-            longest: Arc::default(),
+            longest: Vec::new(),
             writers: Vec::new(),
         };
         for _ in 0..writers {
+            let longest = Arc::<AtomicU64>::default();
+            ledger.longest.push(longest.clone());
             let writer = Writer {
                 url: world.server.url("postgres"),
                 rng: Rng::new(),
@@ -81,7 +94,7 @@ impl Ledger {
                 stop: ledger.stop.clone(),
                 written: ledger.written.clone(),
                 in_new_form: ledger.in_new_form.clone(),
-                longest: ledger.longest.clone(),
+                longest,
                 new_form: false,
             };
             ledger.writers.push(tokio::spawn(writer.run()));
@@ -103,17 +116,26 @@ impl Ledger {
         self.in_new_form.load(Ordering::Relaxed)
     }
 
-    /// The longest that one transaction took, since the start or the last time that
-    /// this was asked.
-    pub fn longest(&self) -> Duration {
-        Duration::from_micros(self.longest.swap(0, Ordering::Relaxed))
+    /// The longest that transactions took, since the start or the last time that this was
+    /// asked.
+    pub fn longest(&self) -> Longest {
+        let each: Vec<u64> = self
+            .longest
+            .iter()
+            .map(|longest| longest.swap(0, Ordering::Relaxed))
+            .collect();
+        let micros = |found: Option<&u64>| Duration::from_micros(*found.unwrap());
+        Longest {
+            any: micros(each.iter().max()),
+            every: micros(each.iter().min()),
+        }
     }
 
     /// Stops the writers and compares the new tables with what they know. Returns
     /// the longest that one transaction took, as [`Ledger::longest`].
     pub async fn assert_kept(self, world: &World) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
-        let longest = self.longest();
+        let longest = self.longest().any;
         let mut wanted = HashMap::new();
         for writer in self.writers {
             let known = writer

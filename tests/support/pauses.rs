@@ -1,0 +1,148 @@
+//! What the machine itself adds to a time that is measured: the tests run beside many
+//! others on few processors, and any process may be stopped for seconds.
+//!
+//! A limit that crossfade promises stays the limit. What this measures is allowed on top
+//! of it, so that such a test fails by what crossfade does and not by who had the
+//! processors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::World;
+
+const TICK: Duration = Duration::from_millis(5);
+/// So late anybody may wake up on a machine that is merely busy.
+const LATE: Duration = Duration::from_millis(20);
+
+struct Shared {
+    begun: Instant,
+    stop: AtomicBool,
+    /// When the thread last woke up, and all that it overslept, in microseconds.
+    woke: AtomicU64,
+    overslept: AtomicU64,
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        micros(self.begun.elapsed())
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap()
+}
+
+/// What a sleep overslept that was `took` long.
+fn over(took: u64) -> u64 {
+    took.saturating_sub(micros(TICK + LATE))
+}
+
+/// Adds up for how long this process stood still.
+pub struct Pauses {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pauses {
+    pub fn start() -> Self {
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            stop: AtomicBool::new(false),
+            woke: AtomicU64::new(0),
+            overslept: AtomicU64::new(0),
+        });
+        let own = shared.clone();
+        // A thread of its own: the runtime's may be busy with the test.
+        let thread = std::thread::spawn(move || {
+            while !own.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                let now = own.now();
+                let took = now.saturating_sub(own.woke.swap(now, Ordering::Relaxed));
+                own.overslept.fetch_add(over(took), Ordering::Relaxed);
+            }
+        });
+        Self {
+            shared,
+            thread: Some(thread),
+        }
+    }
+
+    /// All pauses since the start or the last time that this was asked.
+    pub fn take(&self) -> Duration {
+        let now = self.shared.now();
+        // One that is just over may not be counted yet: then whoever asks counts it.
+        let took = now.saturating_sub(self.shared.woke.swap(now, Ordering::Relaxed));
+        let before = self.shared.overslept.swap(0, Ordering::Relaxed);
+        Duration::from_micros(before + over(took))
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The same, and how long a client waits on this machine for what nothing of crossfade's
+/// is in the way of: one that writes a table of its own.
+pub struct Control {
+    pauses: Pauses,
+    stop: Arc<AtomicBool>,
+    longest: Arc<AtomicU64>,
+}
+
+impl Control {
+    pub async fn start(world: &World) -> Self {
+        let client = world.open().await;
+        // A temporary one: nothing that looks at the schema sees it.
+        client
+            .batch_execute("create temp table control (n int); insert into control values (0)")
+            .await
+            .unwrap();
+        let control = Self {
+            pauses: Pauses::start(),
+            stop: Arc::default(),
+            longest: Arc::default(),
+        };
+        let (stop, longest) = (control.stop.clone(), control.longest.clone());
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let since = Instant::now();
+                // The server may be stopped by the test.
+                if transaction(&client).await.is_err() {
+                    return;
+                }
+                longest.fetch_max(micros(since.elapsed()), Ordering::Relaxed);
+                tokio::time::sleep(TICK).await;
+            }
+        });
+        control
+    }
+
+    /// What the machine may have added to one wait since the start or the last time that
+    /// this was asked.
+    pub fn take(&self) -> Duration {
+        let longest = self.longest.swap(0, Ordering::Relaxed);
+        self.pauses.take() + Duration::from_micros(longest)
+    }
+}
+
+/// As many answers as a writer of the tests waits for.
+async fn transaction(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute("begin").await?;
+    client.execute("update control set n = n + 1", &[]).await?;
+    client.batch_execute("commit").await
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
