@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_postgres::Client;
 
-use super::{Shared, count, session};
+use super::{Shared, count, session, statistics};
 use crate::config::Live;
 use crate::copy::planner::Planner;
 use crate::copy::sizing::Sizing;
@@ -50,13 +50,15 @@ pub async fn run(
     let mut stop = shared.stop.clone();
     let planned = {
         let plan = plan(&shared, planner);
-        tokio::pin!(plan);
+        let statistics = statistics::keep(&shared);
+        tokio::pin!(plan, statistics);
         loop {
             tokio::select! {
                 biased;
                 // A copier that ends with an error ends the run.
                 Some(done) = workers.join_next() => joined(done)?,
                 _ = stop.wait_for(|s| *s) => break false,
+                never = &mut statistics => match never {},
                 done = &mut plan => { done?; break true }
             }
         }

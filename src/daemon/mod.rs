@@ -20,6 +20,7 @@ pub mod ownership;
 pub mod prepare;
 pub mod probe;
 pub mod role;
+pub mod statistics;
 pub mod streaming;
 pub mod verifying;
 pub mod wal_guard;

@@ -160,8 +160,10 @@ async fn connections(client: &Client, scene: &Scene<'_>) -> Result<Finding> {
         )
         .await?
         .try_get(0)?;
-    // Besides the copiers: owner, planner, applier, its reader and one in reserve.
-    let needed = i64::from(scene.config.copy.workers) + 5;
+    // Besides the copiers: owner, planner, statistics, applier, its reader, three probes, who
+    // verifies, who prepares the way back. A pass of verification takes four more, when the
+    // copiers and what goes with them have gone.
+    let needed = i64::from(scene.config.copy.workers) + 10;
     if scene.begun.is_some() || used + needed <= most {
         return Ok(Finding::ok(format!(
             "{used} of {most} in use, the daemon takes up to {needed}"
