@@ -121,6 +121,44 @@ async fn a_switch_renames_guards_and_finish_leaves_the_new_world() {
     );
 }
 
+/// The daemon's lock and its origin are held by two sessions of its own, which the server
+/// ends in any order: abort waits for the one that still has the origin.
+#[tokio::test]
+async fn an_abort_waits_for_a_session_that_still_has_the_origin() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    assert_eq!(daemon.stop().await, 0);
+    let late = world.open().await;
+    let origin = world
+        .get("select min(roname) from pg_replication_origin")
+        .await;
+    support::until("the origin to be free", async || {
+        late.execute("select pg_replication_origin_session_setup($1)", &[&origin])
+            .await
+            .is_ok()
+    })
+    .await;
+    let mut abort = world.command(&["abort"]).spawn().unwrap();
+    world
+        .until(
+            "abort to ask for the origin",
+            "select exists(select from pg_stat_activity
+             where pid <> pg_backend_pid() and query like '%pg_replication_origin_drop(roname)%')",
+        )
+        .await;
+    assert!(abort.try_wait().unwrap().is_none(), "it did not wait");
+    late.batch_execute("select pg_replication_origin_session_reset()")
+        .await
+        .unwrap();
+    let ended = abort.wait().unwrap();
+    assert_eq!(ended.code(), Some(0));
+    let left = "select count(*) from pg_replication_origin";
+    assert_eq!(world.get(left).await, "0");
+}
+
 #[tokio::test]
 async fn abort_removes_what_crossfade_made_and_another_start_works() {
     let world = World::new().await;
