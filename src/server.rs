@@ -298,6 +298,7 @@ impl Server {
                     "postgres did not answer after a reload",
                 ));
             }
+            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }

@@ -134,6 +134,7 @@ impl Stage {
                 "never came: {what}\n{}",
                 self.log()
             );
+            // Between two looks at the condition, which has its bound.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -322,6 +323,7 @@ async fn cycles(stage: Stage, count: u32, compare: &str, expect: Notices) {
             let deadline = Instant::now() + BOUND;
             while stage.tally().counts().committed < committed + 100 {
                 assert!(Instant::now() < deadline, "the application stands still");
+                // Between two looks at the condition, which has its bound.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             waits.extend(stage.tally().take_longest_of_each());

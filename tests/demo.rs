@@ -249,6 +249,7 @@ async fn until(app: &Application, enough: impl Fn(Counts) -> bool) {
             app.tally().counts(),
             app.tally().errors()
         );
+        // Between two looks at the condition, which has its bound.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -223,11 +223,12 @@ impl<'a> Monitor<'a> {
         let elapsed = now.duration_since(self.stepped);
         self.stepped = now;
         let pace = step(&self.pace, &self.signals, elapsed, SystemTime::now());
-        let (at_any_time, _): (Vec<_>, Vec<_>) = self
+        let at_any_time: Vec<Signal> = self
             .signals
             .iter()
+            .filter(|s| s.kind != signal::Kind::Window)
             .cloned()
-            .partition(|s| s.kind != signal::Kind::Window);
+            .collect();
         self.verifying = step(&self.verifying, &at_any_time, elapsed, SystemTime::now());
         self.tell(&pace);
         let why = pace.hold.as_ref().map(|h| {

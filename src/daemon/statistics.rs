@@ -56,11 +56,13 @@ async fn look(shared: &Shared, analyzed: &mut HashMap<u32, i64>) -> Result<()> {
             if size < least {
                 continue;
             }
+            // Before it is done: one that fails, by a time limit say, would fail again and
+            // again, and load the server each time.
+            analyzed.insert(*oid, size);
             // Who has the table for a VACUUM or an index is not waited for.
             client
                 .batch_execute(&format!("analyze (skip_locked) {name}"))
                 .await?;
-            analyzed.insert(*oid, size);
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -63,8 +63,8 @@ pub struct Timing {
     pub status: Duration,
     /// A server that was asked and sends no byte for this long is gone.
     pub silence: Duration,
-    /// Bound on [`Stream::stop`]: so long the rest of the stream is read until the server
-    /// has given the slot free.
+    /// Bound on [`Stream::stop`]; for four fifths of it the rest of the stream is read until
+    /// the server has given the slot free.
     pub stop: Duration,
 }
 

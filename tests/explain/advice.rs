@@ -157,6 +157,7 @@ async fn statistics_indexes_that_become_superfluous_and_migrations() {
         if scans > 0 {
             break;
         }
+        // Between two looks at the condition, which has its bound.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(scans > 0);

@@ -208,6 +208,7 @@ fn hold_longer_than(
             if since.elapsed() > Duration::from_secs(60) {
                 break;
             }
+            // Between two looks at the condition, which has its bound.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         client.batch_execute("rollback").await.unwrap();

@@ -170,6 +170,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !condition().await {
         assert!(since.elapsed() < BOUND, "waited in vain for {what}");
+        // Between two looks at the condition, which has its bound.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -101,6 +101,7 @@ impl Browser {
                 let text = self.evaluate("document.body.innerText");
                 panic!("never true: {expression}\n{}", text.as_str().unwrap_or(""));
             }
+            // Between two looks at the condition, which has its bound.
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -65,7 +65,8 @@ impl Pump {
             status_sent: now,
             heard: now,
             asked: None,
-            farewell: timing.stop,
+            // Shorter than the consumer waits for this thread, who would leave it alone else.
+            farewell: timing.stop * 4 / 5,
             batch: Vec::new(),
         };
         Ok((pump, system))
