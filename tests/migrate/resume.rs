@@ -122,12 +122,14 @@ async fn of_two_runs_at_once_one_waits_and_nothing_is_done_twice() {
         .spawn()
         .unwrap();
     // It asks again and again, in statements that end at once: an index that is built
-    // CONCURRENTLY by the first would wait for the snapshot of one that waits.
+    // CONCURRENTLY by the first would wait for the snapshot of one that waits. One that has
+    // asked and goes no further has been refused.
     until("the second to wait", async || {
         database
             .get(
                 "select count(*) from pg_stat_activity
-                 where application_name = 'crossfade migrate' and query like '%pg_try_advisory_lock%'",
+                 where application_name = 'crossfade migrate' and state = 'idle'
+                   and query like '%pg_try_advisory_lock%'",
             )
             .await
             == "1"
@@ -336,8 +338,12 @@ async fn an_index_whose_build_is_killed_in_the_middle_is_built_again() {
         .batch_execute("begin; insert into t values (3)")
         .await
         .unwrap();
+    // Of this table, and at the wait for the writer: the view shows every index that is
+    // built, those of the history's own tables too, and before that wait nothing is left
+    // behind by a kill.
     let building = async || {
-        let sql = "select coalesce(max(pid), 0) from pg_stat_progress_create_index";
+        let sql = "select coalesce(max(pid), 0) from pg_stat_progress_create_index
+                   where relid = 't'::regclass and phase = 'waiting for writers before build'";
         let pid: i32 = database.get(sql).await.parse().unwrap();
         pid
     };
