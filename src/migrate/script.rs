@@ -41,7 +41,7 @@ impl Step {
         let mut texts: Vec<&str> = self.statements().iter().map(|s| s.text.trim()).collect();
         // A walk that goes on must go along the same keys; its pace may change.
         let walk = match self {
-            Self::Batch(_, batch) => format!("{} by {}", batch.table, batch.key),
+            Self::Batch(_, batch) => format!("{} by {}", batch.table, batch.key.join(", ")),
             _ => String::new(),
         };
         texts.push(&walk);

@@ -73,7 +73,7 @@ fn apply(shop: &Shop, script: &Script) {
             }
             Step::Batch(statement, batch) => {
                 let edge =
-                    |f: &str| format!("(select {f}({}) from {})", batch.key, batch.table.sql());
+                    |f: &str| format!("(select {f}({}) from {})", batch.key[0], batch.table.sql());
                 let text = statement
                     .text
                     .replace("$1", &edge("min"))

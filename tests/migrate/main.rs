@@ -1,6 +1,7 @@
 //! `crossfade migrate` against real servers: the program as a child process, and what is
 //! in the database afterwards.
 
+mod batches;
 mod classes;
 mod database;
 mod documents;
