@@ -188,6 +188,37 @@ async fn abort_removes_what_crossfade_made_and_another_start_works() {
     split::assert_equal(&world).await;
 }
 
+/// A start waits for whoever is writing, for minutes if need be; it can be given up meanwhile.
+#[tokio::test]
+async fn an_abort_ends_a_start_that_waits_for_somebody_who_writes() {
+    let world = World::new().await;
+    split::install(&world).await;
+    let writer = world.open().await;
+    writer
+        .batch_execute("begin; insert into s.orders default values")
+        .await
+        .unwrap();
+    let mut daemon = world.daemon(&[]);
+    world
+        .until(
+            "the slot to wait for the writer",
+            "select exists(select from pg_locks where locktype = 'transactionid' and not granted)",
+        )
+        .await;
+    let output = world.run(&["abort"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(daemon.exit().await, 0);
+    assert_eq!(
+        world.get("select count(*) from pg_replication_slots").await,
+        "0"
+    );
+    writer.batch_execute("rollback").await.unwrap();
+}
+
 /// All in one transaction: what it sets aside itself counts for the rest of it.
 #[tokio::test]
 async fn a_row_refused_before_a_truncate_and_corrected_after_it_is_written_whole() {

@@ -346,7 +346,7 @@ fn a_switch_waits_for_the_slot_of_the_way_back_to_be_finished() {
     shop.write(
         "crossfade.toml",
         &format!(
-            "name = 'split'\ntransforms = ['transforms/split']\n[source]\nurl = '{}'\n[copy]\nbatch_rows = 100\nsleep_ms = 1000\n",
+            "name = 'split'\ntransforms = ['transforms/split']\n[source]\nurl = '{}'\n[copy]\nbatch_rows = 100\nsleep_ms = 4000\n",
             shop.url("postgres", program::SECRET)
         ),
     );

@@ -90,11 +90,8 @@ impl Fencing {
             if !claims.is_empty() {
                 failpoint::hit("apply.before_claim_wait").await;
                 let ids: Vec<i32> = claims.iter().copied().collect();
-                match self.chunks.wait_unclaimed(target, &ids).await {
-                    Ok(()) => unclaimed.extend(ids),
-                    // A large chunk outlasts one lock_timeout: wait again.
-                    Err(e) if e.is_sqlstate("55P03") => {}
-                    Err(e) => return Err(e),
+                if self.seen_free(target, &ids).await? {
+                    unclaimed.extend(ids);
                 }
             } else if !left.is_empty() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -120,13 +117,30 @@ impl Fencing {
         // What is pending after its claim was free will be copied by a snapshot
         // that sees the TRUNCATE; so will what is not planned yet.
         let pending = self.chunks.pending_ids(target).await?;
-        self.chunks.wait_unclaimed(target, &pending).await?;
+        while !self.seen_free(target, &pending).await? {}
         let copied = self.chunks.copied(target).await?;
         Ok(copied
             .into_iter()
             .filter(|(_, state)| self.verdict(state, true, xid, lsn) == Verdict::Apply)
             .map(|(chunk, _)| chunk.range)
             .collect())
+    }
+
+    /// Waits until nobody claims these chunks; whether that was seen. A large chunk outlasts
+    /// one `lock_timeout`: then they are to be waited for again.
+    async fn seen_free(&self, target: &Client, ids: &[i32]) -> Result<bool> {
+        match self.chunks.wait_unclaimed(target, ids).await {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_sqlstate("55P03") => {
+                // A lock that was granted just as the time was up outlives the statement, and
+                // would keep copiers from that chunk for as long as this session lives.
+                target
+                    .batch_execute("select pg_advisory_unlock_all()")
+                    .await?;
+                Ok(false)
+            }
+            Err(e) => Err(e),
+        }
     }
 
     fn verdict(&self, state: &ChunkState, unclaimed: bool, xid: u64, lsn: Lsn) -> Verdict {

@@ -15,7 +15,7 @@ use crate::state::recovery;
 const KEPT: usize = 20;
 
 /// A session that takes longer is broken.
-const STORE: Duration = Duration::from_secs(2);
+const STORE: Duration = Duration::from_secs(10);
 
 /// The process's last errors, oldest first.
 static LAST: Mutex<VecDeque<Entry>> = Mutex::new(VecDeque::new());

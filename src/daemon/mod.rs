@@ -14,7 +14,6 @@
 pub mod copiers;
 pub mod errors;
 pub mod eta;
-pub mod lag;
 pub mod monitor;
 pub mod ownership;
 pub mod prepare;
@@ -36,7 +35,7 @@ use crate::apply::Stats;
 use crate::config::{Config, Live};
 use crate::copy::Throttle;
 use crate::error::{Error, Kind, Result, Retry};
-use crate::pg::{ConnInfo, connect};
+use crate::pg::{ConnInfo, SessionLimits, connect, connect_with};
 use crate::phase::Phase;
 use crate::state::{checkpoint, migration};
 use crate::write::CopyBarrier;
@@ -45,6 +44,8 @@ pub use errors::count;
 pub use monitor::View;
 pub use prepare::Prepared;
 pub use role::Role;
+
+use ownership::Asked;
 
 /// Why a daemon ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,15 +90,19 @@ pub async fn run(
             Err(e) => e,
         };
         // Before the first success a wrong host or password is an answer, not an
-        // accident to wait out.
-        if error.retry() == Retry::Never || !known.reached {
-            // A switch may have moved the tables under a task that was at work.
-            if let Some(before) = known.switches
-                && switches(config).await.is_some_and(|now| now != before)
-            {
-                continue;
+        // accident to wait out; that somebody else was in the way for a moment is one.
+        let early = !known.reached && error.retry() != Retry::Soon;
+        if error.retry() == Retry::Never || early {
+            // A switch may have moved the tables under a task that was at work. Where that
+            // cannot be learned now, the next life meets the error again, if it was one.
+            match known.switches {
+                None => return Err(error),
+                Some(before) => match switches(config).await {
+                    Ok(Some(now)) if now != before => continue,
+                    Ok(_) => return Err(error),
+                    Err(_) => {}
+                },
             }
-            return Err(error);
         }
         if started.elapsed() > Duration::from_secs(60) {
             pause = Duration::from_millis(250);
@@ -116,7 +121,12 @@ pub async fn run(
 /// A session whose commits are durable on this server and wait for no standby: a
 /// standby that hangs must stop neither the copy nor the status that says so.
 async fn session(conninfo: &ConnInfo, purpose: &str) -> Result<Client> {
-    let client = connect(conninfo, purpose).await?;
+    session_with(conninfo, purpose, SessionLimits::default()).await
+}
+
+/// The same with other limits.
+async fn session_with(conninfo: &ConnInfo, purpose: &str, limits: SessionLimits) -> Result<Client> {
+    let client = connect_with(conninfo, purpose, limits).await?;
     client
         .batch_execute("set synchronous_commit = local")
         .await?;
@@ -133,14 +143,12 @@ struct Known {
     switches: Option<i32>,
 }
 
-/// How often the migration has switched, as far as can be learned now.
-async fn switches(config: &Config) -> Option<i32> {
-    let row = async {
-        let info = ConnInfo::parse(&config.source_url)?;
-        let client = connect(&info, "daemon").await?;
-        migration::find(&client, &config.name).await
-    };
-    row.await.ok().flatten().map(|row| row.switches)
+/// How often the migration has switched; `None` where it is gone.
+async fn switches(config: &Config) -> Result<Option<i32>> {
+    let info = ConnInfo::parse(&config.source_url)?;
+    let client = connect(&info, "daemon").await?;
+    let row = migration::find(&client, &config.name).await?;
+    Ok(row.map(|row| row.switches))
 }
 
 /// Everything the tasks of one incarnation share.
@@ -193,7 +201,7 @@ async fn incarnation(
         config.clone(),
         options.until_copied,
     ));
-    // Lives to the end of this function: the lock in its session is given up last.
+    // The lock in the owner's session is given up last.
     let out = monitor::Outlets {
         view,
         pace,
@@ -226,6 +234,7 @@ async fn incarnation(
         count(error);
         monitor.last_words(error).await;
     }
+    monitor.leave().await;
     outcome
 }
 
@@ -248,17 +257,21 @@ async fn start(
         return Ok(Start::Ended(Ended::Asked));
     };
     known.reached = true;
-    let Some(migration) = ownership::acquire(&owner, config, view, stop).await? else {
-        return Ok(Start::Ended(Ended::Stopped));
+    let migration = match ownership::acquire(&owner, config, view, stop).await? {
+        Asked::Got(migration) => *migration,
+        Asked::Stopped => return Ok(Start::Ended(Ended::Stopped)),
+        Asked::Gone => return Ok(Start::Ended(Ended::Asked)),
     };
     known.switches = Some(migration.switches);
     // An abort or a finish is under way, or was cut off: it is to be run again.
     if migration.stop {
+        ownership::release(&owner, migration.id).await;
         return Ok(Start::Ended(Ended::Asked));
     }
     if migration.phase == Phase::Switched && !way_back::exists(config)? {
         // Nobody streams any more, so nothing may keep the log.
         way_back::let_go(&owner, config).await?;
+        ownership::release(&owner, migration.id).await;
         return Ok(Start::Ended(Ended::Switched));
     }
     let id = migration.id;
@@ -266,6 +279,7 @@ async fn start(
     let prepared = tokio::select! {
         prepared = prepare::prepare(&mut owner, &conninfo, config, migration) => prepared,
         _ = stop.wait_for(|s| *s) => return Ok(Start::Ended(Ended::Stopped)),
+        () = ownership::asked_to_end(&conninfo, config) => return Ok(Start::Ended(Ended::Asked)),
     };
     match prepared {
         Ok(prepared) => Ok(Start::Begun(Box::new((
@@ -275,6 +289,7 @@ async fn start(
         )))),
         Err(error) => {
             errors::store(&owner, id, &error).await;
+            ownership::release(&owner, id).await;
             Err(error)
         }
     }

@@ -11,11 +11,10 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use super::eta::Progress;
-use super::lag::Ends;
 use super::prepare::Prepared;
 use super::probe::Probes;
 use super::role::Role;
-use super::{Ended, Options, Shared, errors};
+use super::{Ended, Options, Shared, errors, ownership};
 use crate::apply::Stats;
 use crate::config::{Config, Live};
 use crate::copy::throttle::{Load, Pace, Signal, signal, signals, step};
@@ -23,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::metrics::table;
 use crate::pg::Lsn;
+use crate::pg::ends::Ends;
 use crate::pg::slot;
 use crate::phase::Phase;
 use crate::state::checkpoint::Leg;
@@ -174,6 +174,11 @@ impl<'a> Monitor<'a> {
     /// Remembers how this life ended, for whoever looks before the next one.
     pub async fn last_words(&self, error: &Error) {
         errors::store(&self.owner, self.prepared.migration.id, error).await;
+    }
+
+    /// Gives the owner's lock up.
+    pub async fn leave(self) {
+        ownership::release(&self.owner, self.prepared.migration.id).await;
     }
 
     /// Commit times are the source's: the two clocks are compared, so that a host whose

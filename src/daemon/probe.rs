@@ -3,15 +3,12 @@
 
 mod answers;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
 
-use super::lag::Ends;
 use super::{Shared, count};
 use crate::config::{Live, Throttle};
 use crate::copy::throttle::Probed;
@@ -19,7 +16,8 @@ use crate::copy::throttle::signal::objection;
 use crate::error::Result;
 use crate::metrics::table;
 use crate::pg::connect::SessionLimits;
-use crate::pg::{Lsn, connect_with};
+use crate::pg::connect_with;
+use crate::pg::standby::Standbys;
 use answers::Answers;
 
 /// Small statements a second are enough to see what one in ten waits.
@@ -151,7 +149,7 @@ async fn ask(shared: &Shared, settings: &watch::Receiver<Live>, probes: &Probes)
         let limits = settings.borrow().throttle.clone();
         let mut probed = Probed::default();
         if limits.max_replica_lag_seconds.is_some() {
-            probed.replica = standbys.slowest(&client).await?;
+            probed.replica = standbys.slowest(&client, 2 * EVERY).await?;
             let seconds = probed.replica.as_ref().map_or(0.0, |r| r.1);
             table::REPLICA_LAG.set(seconds);
         }
@@ -267,49 +265,6 @@ async fn query_says(client: &Client, query: &str) -> Result<Option<String>> {
             crate::error::Error::from(e)
         )),
     })
-}
-
-/// Streaming physical standbys and where they have replayed to.
-#[derive(Default)]
-struct Standbys {
-    ends: HashMap<String, Ends>,
-}
-
-impl Standbys {
-    /// The one furthest behind, with seconds: what the server says, or since when the
-    /// log's end has been beyond its replay, whichever is more. The server's figure
-    /// stands still with a replay that does.
-    async fn slowest(&mut self, client: &Client) -> Result<Option<(String, f64)>> {
-        let rows = client
-            .query(
-                "select coalesce(nullif(r.application_name, ''), r.pid::text), r.replay_lsn,
-                        coalesce(extract(epoch from r.replay_lag), 0)::float8,
-                        pg_catalog.pg_current_wal_flush_lsn()
-                 from pg_catalog.pg_stat_replication r
-                 where r.state in ('streaming', 'catchup') and r.replay_lsn is not null
-                   and r.application_name not like 'crossfade %'
-                   and not exists (select from pg_catalog.pg_replication_slots s
-                                   where s.active_pid = r.pid and s.slot_type = 'logical')",
-                &[],
-            )
-            .await?;
-        let now = Instant::now();
-        let mut slowest: Option<(String, f64)> = None;
-        let mut seen = HashMap::new();
-        for row in &rows {
-            let name: String = row.get(0);
-            let replayed: Lsn = row.get::<_, PgLsn>(1).into();
-            let mut ends = self.ends.remove(&name).unwrap_or_default();
-            ends.see(now, row.get::<_, PgLsn>(3).into(), replayed);
-            let seconds = ends.behind(now, replayed, 2 * EVERY).max(row.get(2));
-            if slowest.as_ref().is_none_or(|s| seconds > s.1) {
-                slowest = Some((name.clone(), seconds));
-            }
-            seen.insert(name, ends);
-        }
-        self.ends = seen;
-        Ok(slowest)
-    }
 }
 
 /// Commits something small as the application's sessions would, and takes the time.

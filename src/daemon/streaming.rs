@@ -12,9 +12,6 @@ use crate::reverse;
 use crate::state::checkpoint::{self, Leg};
 use crate::wal::reader::{self, StreamOptions};
 
-/// How long it takes at most until the monitor has seen a switch.
-const HANDED_OVER: Duration = Duration::from_secs(1);
-
 /// Runs until the stop signal, each time from the stored checkpoint.
 ///
 /// # Errors
@@ -29,14 +26,14 @@ pub async fn run(shared: Shared, config: Config) -> Result<()> {
         if error.retry() == Retry::Never {
             return Err(error);
         }
-        // A switch hands the checkpoint over: then this life of the daemon ends, and there
-        // was no error.
-        if error.kind == Kind::Ownership {
+        // What the applier waited for, it waits for no more.
+        shared.stats.waiting(None);
+        // A switch hands the checkpoint over: then this life of the daemon ends as soon as
+        // the monitor has seen it, and there was no error.
+        if error.kind == Kind::Ownership && handed_over(&shared).await {
             let mut stop = shared.stop.clone();
-            let handed_over = stop.wait_for(|s| *s);
-            if tokio::time::timeout(HANDED_OVER, handed_over).await.is_ok() {
-                return Ok(());
-            }
+            let _ = stop.wait_for(|s| *s).await;
+            return Ok(());
         }
         // The predecessor's session may hold the slot until the server notices.
         if !error.is_sqlstate("55006") {
@@ -58,6 +55,16 @@ pub async fn run(shared: Shared, config: Config) -> Result<()> {
         };
         pause = (pause * 2).min(Duration::from_millis(longest));
     }
+}
+
+/// Whether the checkpoint is another direction's now. Where that cannot be learned, the next
+/// attempt to stream will tell.
+async fn handed_over(shared: &Shared) -> bool {
+    let begun = async {
+        let client = connect(&shared.conninfo, "checkpoint").await?;
+        checkpoint::begin(&client, shared.prepared.migration.id, shared.prepared.leg()).await
+    };
+    begun.await.is_err_and(|e| e.kind == Kind::Ownership)
 }
 
 async fn once(shared: &Shared, config: &Config) -> Result<()> {

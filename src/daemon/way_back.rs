@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::{Shared, count, session};
+use super::{Shared, count, session_with};
 use crate::config::Config;
 use crate::error::Result;
+use crate::pg::connect::SessionLimits;
 use crate::pg::{QualifiedName, slot};
 use crate::phase::Phase;
 use crate::state::checkpoint::Leg;
@@ -91,9 +92,13 @@ pub async fn keep(shared: Shared, config: Config) -> Result<()> {
 }
 
 async fn follow(shared: &Shared, config: &Config) -> Result<()> {
-    let client = session(&shared.conninfo, "way back").await?;
-    // After a long outage a slot has much to read, and a move that is cut off begins anew.
-    client.batch_execute("set statement_timeout = 0").await?;
+    let limits = SessionLimits {
+        // After a long outage a slot has much to read, and a move that is cut off begins
+        // anew.
+        statement: None,
+        ..SessionLimits::default()
+    };
+    let client = session_with(&shared.conninfo, "way back", limits).await?;
     let id = shared.prepared.migration.id;
     loop {
         let row = migration::require(&client, &shared.prepared.migration.name).await?;

@@ -5,10 +5,12 @@ pub mod catalog;
 pub mod certificate;
 pub mod connect;
 pub mod conninfo;
+pub mod ends;
 pub mod ident;
 pub mod lsn;
 pub mod slot;
 pub mod snapshot;
+pub mod standby;
 pub mod tls;
 
 pub use connect::{SessionLimits, connect, connect_with};

@@ -58,8 +58,9 @@ pub enum WalStatus {
 /// that commits after it is streamed.
 ///
 /// The server waits for every transaction that is writing now, no longer than
-/// `bound`; a slot that was not finished is removed by the server. With `failover`
-/// standbys of `PostgreSQL` 17 and newer keep a copy of it, if they are set up to.
+/// `bound` whatever the session's limits are; a slot that was not finished is removed by
+/// the server. With `failover` standbys of `PostgreSQL` 17 and newer keep a copy of it,
+/// if they are set up to.
 ///
 /// # Errors
 /// [`Kind::Contention`] when a transaction stays open for `bound`;
@@ -78,7 +79,7 @@ pub async fn create(client: &Client, name: &str, bound: Duration, failover: bool
     } else {
         ""
     };
-    limit_statements(client, Some(bound)).await?;
+    limit(client, Some(bound)).await?;
     let sql = format!(
         "select lsn from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput'{option})"
     );
@@ -86,18 +87,28 @@ pub async fn create(client: &Client, name: &str, bound: Duration, failover: bool
     let outcome = created
         .map_err(|e| explain_create(e.into()))
         .context(format!("cannot create the slot \"{name}\""));
-    let reset = limit_statements(client, None).await;
+    let reset = limit(client, None).await;
     let row = outcome?;
     reset?;
     Ok(row.try_get::<_, PgLsn>(0)?.into())
 }
 
-/// `None` goes back to the limit the session began with.
-async fn limit_statements(client: &Client, bound: Option<Duration>) -> Result<()> {
-    let sql = bound.map_or("reset statement_timeout".to_owned(), |bound| {
-        let milliseconds = bound.as_millis().clamp(1, i32::MAX as u128);
-        format!("set statement_timeout = {milliseconds}")
-    });
+/// Bounds the whole statement and nothing within it: to the server the wait for a
+/// transaction is one for a lock, and a `lock_timeout` would end it long before `bound`.
+/// `None` goes back to the limits the session began with.
+async fn limit(client: &Client, bound: Option<Duration>) -> Result<()> {
+    let Some(bound) = bound else {
+        let sql =
+            "reset client_connection_check_interval; reset lock_timeout; reset statement_timeout";
+        return Ok(client.batch_execute(sql).await?);
+    };
+    // Who waits for others does not notice that its client is gone, and would keep the slot
+    // and the session's locks for as long. Not every system can look after that.
+    let _ = client
+        .batch_execute("set client_connection_check_interval = '1s'")
+        .await;
+    let milliseconds = bound.as_millis().clamp(1, i32::MAX as u128);
+    let sql = format!("set lock_timeout = 0; set statement_timeout = {milliseconds}");
     Ok(client.batch_execute(&sql).await?)
 }
 

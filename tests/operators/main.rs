@@ -1,6 +1,7 @@
 //! What operators have: brakes that say why, a guard of the WAL, a standby, metrics and
 //! a page. The real daemon on real servers.
 
+mod batches;
 mod browser;
 mod endpoint;
 mod failover;

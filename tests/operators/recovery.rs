@@ -25,7 +25,8 @@ const LOST: &str = "
     update s.orders set id = 55555 where id = 901;
     delete from s.orders where id = 902; insert into s.orders (id) values (902);";
 
-async fn drop_slot(world: &World) {
+/// Waits until nobody streams from the slot.
+async fn left(world: &World) {
     world
         .until(
             "the slot to be left",
@@ -33,6 +34,10 @@ async fn drop_slot(world: &World) {
                                where slot_name = 'crossfade_test' and active)",
         )
         .await;
+}
+
+async fn drop_slot(world: &World) {
+    left(world).await;
     world
         .sql("select pg_drop_replication_slot('crossfade_test')")
         .await;
@@ -125,6 +130,7 @@ async fn a_slot_advanced_by_somebody_else_is_a_gap_like_any_other() {
     world
         .sql("update s.orders set status = 'skipped' where id = 7; delete from s.orders where id = 8")
         .await;
+    left(&world).await;
     world
         .sql("select pg_replication_slot_advance('crossfade_test', pg_current_wal_lsn())")
         .await;

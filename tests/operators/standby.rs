@@ -47,3 +47,21 @@ async fn the_second_daemon_waits_and_takes_over_within_seconds_of_a_kill() {
     split::assert_equal(&world).await;
     assert!(second.is_running());
 }
+
+// Goal: who stands by for a migration that is given up has nothing to take over, and says so.
+#[tokio::test]
+async fn a_standby_ends_with_the_migration() {
+    let world = World::new().await;
+    fill(&world, 100).await;
+    let mut first = world.daemon(&[]);
+    world.settled().await;
+    let mut second = world.daemon(&[]);
+    super::support::until("the second daemon to wait", async || {
+        second.log().contains("waiting as a standby")
+    })
+    .await;
+    let output = world.run(&["abort"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(first.exit().await, 0);
+    assert_eq!(second.exit().await, 0, "{}", second.log());
+}

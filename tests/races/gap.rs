@@ -1,7 +1,9 @@
 //! Commits that are in the log and not yet visible.
 
-use crate::stage::{self, Gap, copied, daemon, daemon_waits, guarded, lock_wait, logged};
-use crate::support::{Point, World, until};
+use crate::stage::{
+    self, Gap, copied, daemon, daemon_waits, guarded, lock_wait, logged, terminate,
+};
+use crate::support::{Point, World, split, until};
 use tokio_postgres::Client;
 
 const NOT_VISIBLE: &str = "has committed but is not visible";
@@ -147,4 +149,29 @@ async fn begin(client: &Client) -> String {
 #[tokio::test]
 async fn nothing_is_copied_before_the_start_gate_is_passed() {
     guarded("start_gate", at_the_consistent_point).await;
+}
+
+/// What an applier waited for when its session broke is nothing that anybody waits for now.
+#[tokio::test]
+async fn a_wait_that_broke_off_is_told_no_more() {
+    let mut world = stage::world().await;
+    let _daemon = daemon(&world, &[], None);
+    world.settled().await;
+    Gap::prepare(&mut world).await;
+    let gap = Gap::commit(&world, "update s.orders set status = 'gap' where id = 7").await;
+    daemon_waits(&world, NOT_VISIBLE).await;
+    // The next stream does not begin before the gap has closed, and finds nothing to wait for.
+    let lock = world.open().await;
+    lock.batch_execute("begin; lock table crossfade.checkpoint in access exclusive mode")
+        .await
+        .unwrap();
+    terminate(&world, "crossfade apply source").await;
+    let begins = "relation = 'crossfade.checkpoint'::regclass";
+    lock_wait(&world, "the next stream to begin", begins).await;
+    gap.close(&mut world).await;
+    lock.batch_execute("rollback").await.unwrap();
+    world.caught_up().await;
+    let nothing = "select waiting is null from crossfade.daemon";
+    world.until("nothing to be waited for", nothing).await;
+    split::assert_equal(&world).await;
 }

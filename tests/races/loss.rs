@@ -1,7 +1,15 @@
 //! Lost connections, killed processes, and one that is not quite dead.
 
+use std::process::Command;
+
 use crate::stage::{self, copied, daemon, differing, guarded, terminate};
-use crate::support::{Point, World, split};
+use crate::support::{Daemon, Point, World, split};
+
+fn signal(daemon: &Daemon, name: &str) {
+    let pid = daemon.pid().to_string();
+    let status = Command::new("kill").args([name, &pid]).status();
+    assert!(status.unwrap().success());
+}
 
 /// A daemon that has decided on a batch loses its locks and its stream; a successor
 /// applies that batch and newer changes of the same rows; then the predecessor goes
@@ -24,6 +32,9 @@ async fn zombie(omit: Option<&str>) -> World {
     let apply = world
         .get("select pid from pg_stat_activity where application_name = 'crossfade apply'")
         .await;
+    // It does not learn that its lock is gone before it goes on: it would give its applier
+    // half a minute then, and its successor may take longer.
+    signal(&predecessor, "-STOP");
     terminate(&world, "crossfade daemon").await;
     world
         .sql("select pg_terminate_backend(active_pid) from pg_replication_slots")
@@ -37,6 +48,7 @@ async fn zombie(omit: Option<&str>) -> World {
     world.caught_up().await;
     assert_eq!(differing(&world).await, 0, "the successor has applied all");
     write.release();
+    signal(&predecessor, "-CONT");
     world
         .until(
             "the predecessor's applier to end",

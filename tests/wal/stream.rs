@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossfade::error::Kind;
 use crossfade::pg::slot::{self, Active};
-use crossfade::pg::{ConnInfo, Lsn, QualifiedName};
+use crossfade::pg::{ConnInfo, Lsn, QualifiedName, SessionLimits, connect_with};
 use crossfade::wal::pgoutput::{Cell, Message, OldTuple, ReplicaIdentity};
 use crossfade::wal::reader::{self, Event, Frame, Stream, StreamOptions, Timing};
 use tokio_postgres::Client;
@@ -198,8 +198,10 @@ async fn changes_arrive_decoded_and_confirmations_reach_the_server_promptly() {
         let commit = commit.expect("the truncating transaction's commit");
         assert!(before.confirmed_flush < Some(commit.end_lsn));
         stream.confirm(commit.end_lsn);
+        // Any of them: the one of the stream before may still be ending.
         let flushed = format!(
-            "select flush_lsn = '{0}' and replay_lsn = '{0}' and write_lsn >= '{0}' from pg_stat_replication",
+            "select bool_or(flush_lsn = '{0}' and replay_lsn = '{0}' and write_lsn >= '{0}')
+             from pg_stat_replication",
             commit.end_lsn
         );
         becomes_true(&client, &flushed).await;
@@ -328,11 +330,14 @@ async fn slots_are_created_in_bounded_time_and_dropped_from_under_a_stream() {
     assert_eq!(error.kind, Kind::Contention, "{error}");
     writer.batch_execute("rollback").await.unwrap();
     assert_eq!(slot::read(&client, "late").await.unwrap(), None);
-    let limit = client
-        .query_one("show statement_timeout", &[])
-        .await
-        .unwrap();
-    assert_eq!(limit.get::<_, &str>(0), "5min");
+    for (name, value) in [
+        ("statement_timeout", "5min"),
+        ("lock_timeout", "10s"),
+        ("client_connection_check_interval", "0"),
+    ] {
+        let limit = client.query_one(&format!("show {name}"), &[]).await;
+        assert_eq!(limit.unwrap().get::<_, &str>(0), value, "{name}");
+    }
     let error = slot::create(&client, "s", BOUND, false).await.unwrap_err();
     assert!(
         error.is_sqlstate("42710") && error.kind == Kind::Precondition,
@@ -363,4 +368,62 @@ async fn slots_are_created_in_bounded_time_and_dropped_from_under_a_stream() {
     assert_eq!(error.kind, Kind::Slot, "{error}");
     slot::drop_publication(&client, PUBLICATION).await.unwrap();
     slot::drop_publication(&client, PUBLICATION).await.unwrap();
+}
+
+/// Makes a slot in a session that waits for locks a moment only.
+async fn make(info: ConnInfo, name: &'static str) -> crossfade::error::Result<Lsn> {
+    let limits = SessionLimits {
+        lock: Some(Duration::from_millis(100)),
+        ..SessionLimits::default()
+    };
+    let client = connect_with(&info, "test", limits).await?;
+    slot::create(&client, name, BOUND, false).await
+}
+
+// Goal: a slot that is made waits for whoever is writing as long as it may, not as long as
+// the session may wait for a lock; and no longer than there is somebody who wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_waits_for_writers_beyond_lock_timeout_and_only_while_it_is_wanted() {
+    let server = Server::start("");
+    let client = server.client().await;
+    prepare(&client).await;
+    let writer = server.client().await;
+    writer
+        .batch_execute("begin; insert into t values (1, '')")
+        .await
+        .unwrap();
+    let wanted = tokio::spawn(make(server.unix(), "wanted"));
+    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    let info = server.unix();
+    // A runtime of its own: with that the session's connection ends, as with a process.
+    let unwanted = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                made = make(info, "unwanted") => panic!("{made:?}"),
+                _ = left => {}
+            }
+        });
+    });
+    becomes_true(
+        &client,
+        "select count(*) = 2 from pg_locks where locktype = 'transactionid' and not granted
+             and waitstart < clock_timestamp() - interval '1 s'",
+    )
+    .await;
+    assert!(!wanted.is_finished() && !unwanted.is_finished());
+    leave.send(()).unwrap();
+    unwanted.join().unwrap();
+    becomes_true(
+        &client,
+        "select count(*) = 0 from pg_replication_slots where slot_name = 'unwanted'",
+    )
+    .await;
+    writer.batch_execute("rollback").await.unwrap();
+    wanted.await.unwrap().unwrap();
+    let made = slot::read(&client, "wanted").await.unwrap().unwrap();
+    assert!(made.is_ready());
 }

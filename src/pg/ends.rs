@@ -1,9 +1,9 @@
-//! How far each stage of the stream is behind the log's end.
+//! How far whoever follows the log is behind its end, in time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::pg::Lsn;
+use super::Lsn;
 
 /// Positions kept; the oldest one stays, so that a long standstill is told whole.
 const KEPT: usize = 1000;
