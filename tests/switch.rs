@@ -100,6 +100,23 @@ async fn without_a_daemon_nothing_is_switched() {
     assert_switches(&world, &mut daemon, writers).await;
 }
 
+/// It may be starting over, after an error or a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_there_a_moment_ago_is_waited_for() {
+    let (world, mut daemon, writers) = streaming("").await;
+    daemon.kill();
+    let gone = "select not exists(select from pg_stat_activity where application_name = 'crossfade daemon')";
+    world.until("its session to be gone", gone).await;
+    let (output, mut daemon) = tokio::join!(switch(&world, &[], &[]), async {
+        // Asks when it was last seen, which it does only where there is none.
+        let looks = "select exists(select from pg_stat_activity where application_name = 'crossfade switch control'
+            and query like '%seen_at > clock_timestamp()%')";
+        world.until("the switch to miss it", looks).await;
+        world.daemon(&[])
+    });
+    assert_switched(&world, &mut daemon, writers, &output).await;
+}
+
 fn owned_by(daemon: &Daemon) -> String {
     format!(
         "select exists(select from crossfade.daemon where pid = {})

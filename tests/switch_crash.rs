@@ -133,7 +133,41 @@ async fn without_its_standby() -> (World, Daemon) {
         .sql("alter role postgres set synchronous_commit = on; alter database postgres set synchronous_commit = on")
         .await;
     standby(&mut world, "nobody").await;
+    commits_wait(&world).await;
     (world, daemon)
+}
+
+/// A setting is told before it holds: it is another process of the server that has those
+/// who commit wait.
+async fn commits_wait(world: &World) {
+    until("commits to wait for the standby", async || {
+        let client = world.open().await;
+        let pid: i32 = client
+            .query_one("select pg_backend_pid()", &[])
+            .await
+            .unwrap()
+            .get(0);
+        let commit = tokio::spawn(async move {
+            let sql = "select pg_logical_emit_message(true, 'crossfade', 'test')";
+            client.batch_execute(sql).await
+        });
+        let waiting = format!(
+            "select count(*) from pg_stat_activity where pid = {pid} and wait_event = 'SyncRep'"
+        );
+        let mut waits = false;
+        until("the commit to end or to wait", async || {
+            waits = world.get(&waiting).await == "1";
+            waits || commit.is_finished()
+        })
+        .await;
+        if waits {
+            // It has committed, and is told that it waits no longer.
+            world.sql(&format!("select pg_cancel_backend({pid})")).await;
+        }
+        commit.await.unwrap().unwrap();
+        waits
+    })
+    .await;
 }
 
 async fn standby(world: &mut World, name: &str) {

@@ -106,7 +106,7 @@ async fn a_hook_that_fails_or_hangs_before_the_switch_stops_it_and_the_other_sti
     // The second is to hang, and to have told before it is killed: long enough for that.
     for (command, seconds, word) in [
         ("exit 7", 60, "exit status: 7"),
-        ("sleep 300", 5, "within 5 s"),
+        ("sleep 300", 15, "within 15 s"),
     ] {
         hooks.set_within(seconds, &format!("{TELL}; {command}"), TELL, "");
         let output = hooks.switch(&[]).await;

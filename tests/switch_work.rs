@@ -7,7 +7,7 @@ mod workload;
 
 use serde_json::{Value, json as value};
 use support::{Daemon, World, json};
-use switching::{crossfade, switch};
+use switching::{PATIENT, crossfade, patient, switch};
 
 const MODULE: &[(&str, &str)] = &[
     (
@@ -22,7 +22,7 @@ const MODULE: &[(&str, &str)] = &[
 
 /// `id` is an identity, `no` is filled by a sequence that nobody owns.
 async fn quiet() -> (World, Daemon) {
-    let world = World::new().await;
+    let world = patient().await;
     world
         .sql(
             r#"create schema s; create schema t;
@@ -36,7 +36,7 @@ async fn quiet() -> (World, Daemon) {
         )
         .await;
     world.module("orders", MODULE);
-    world.config(&["orders"], "[switch]\nmax_stall_ms = 30000");
+    world.config(&["orders"], PATIENT);
     let daemon = world.daemon(&[]);
     world.settled().await;
     (world, daemon)

@@ -263,7 +263,7 @@ impl Body<'_> {
         let keys = match tokio::time::timeout(held, self.under_lock(session, clock)).await {
             Ok(done) => done?,
             Err(_) => {
-                self.give_back(pid).await?;
+                self.give_back(pid, &xid).await?;
                 return Err(Failure::Again(format!(
                     "the lock was held for {held:?} (switch.max_stall_ms) and given back"
                 )));
@@ -286,11 +286,17 @@ impl Body<'_> {
         self.stall = self.stall.or_else(|| asked.map(|asked| asked.elapsed()));
     }
 
-    /// Ends the session that holds the lock, whatever it is doing.
-    async fn give_back(&self, pid: i32) -> Result<(), Failure> {
+    /// Ends the session that holds the lock, whatever it is doing. Only while it is in this
+    /// transaction: where this process stood still for long, the server may have ended it,
+    /// and the number may be another session's by now.
+    async fn give_back(&self, pid: i32, xid: &str) -> Result<(), Failure> {
         self.sessions
             .control
-            .execute("select pg_terminate_backend($1)", &[&pid])
+            .execute(
+                "select pg_terminate_backend(pid) from pg_catalog.pg_stat_activity
+                 where pid = $1 and backend_xid = $2::text::xid8::xid",
+                &[&pid, &xid],
+            )
             .await?;
         Ok(())
     }

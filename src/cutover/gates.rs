@@ -24,6 +24,10 @@ use crate::transform::Plan;
 /// How long a stream that lags is given to catch up.
 const CATCHING_UP: Duration = Duration::from_secs(15);
 
+/// How long a daemon that was there a moment ago is waited for, which may be starting over:
+/// longer than the longest pause between two of its attempts.
+const AWAY: Duration = Duration::from_secs(15);
+
 /// Checks that `--accept NAME` overrides.
 pub const ADVISORY: [&str; 9] = [
     "cascades",
@@ -239,19 +243,38 @@ async fn sequences(client: &Client, plan: &Plan, direction: Direction) -> Result
     })
 }
 
-/// Whether the migration's daemon runs, anywhere.
+/// Whether the migration's daemon runs, anywhere. One that was seen a moment ago may be
+/// starting over, and is waited for.
 ///
 /// # Errors
 /// Connection errors.
 pub async fn daemon(client: &Client, row: &Migration) -> Result<Check> {
-    let running = migration::has_daemon(client, row.id).await?;
-    let found = if running { "running" } else { "not running" };
-    Ok(check(
-        "daemon",
-        running,
-        found,
-        "start `crossfade run`: it must drain the stream at the switch",
-    ))
+    let since = Instant::now();
+    loop {
+        // Before the look, so that a pause of this process never counts as one of the daemon.
+        let late = since.elapsed() > AWAY;
+        let running = migration::has_daemon(client, row.id).await?;
+        if running || late || !seen_lately(client, row).await? {
+            return Ok(check(
+                "daemon",
+                running,
+                if running { "running" } else { "not running" },
+                "start `crossfade run`: it must drain the stream at the switch",
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn seen_lately(client: &Client, row: &Migration) -> Result<bool> {
+    let row = client
+        .query_opt(
+            "select seen_at > clock_timestamp() - interval '1 minute'
+             from crossfade.daemon where migration_id = $1",
+            &[&row.id],
+        )
+        .await?;
+    Ok(row.is_some_and(|row| row.get(0)))
 }
 
 /// The lag as the daemon last reported it. One above the limit is looked at again for a

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Hooks;
@@ -17,9 +18,12 @@ use crate::config::Hooks;
 /// What of one stream of a hook's output reaches the log, in bytes.
 const LOGGED: u64 = 64 << 10;
 
-/// How long output is waited for after the hook's shell has ended: a process that it
+/// How long more output is waited for after the hook's shell has ended: a process that it
 /// left in the background may hold the pipe for ever.
 const REST: Duration = Duration::from_millis(500);
+
+/// The same in all, where such a process goes on printing.
+const LAST: Duration = Duration::from_secs(10);
 
 /// Variables by which crossfade itself may have been given a password.
 const SECRETS: &[&str] = &["PGPASSWORD", "CROSSFADE_SOURCE_URL", "CROSSFADE_TARGET_URL"];
@@ -75,16 +79,18 @@ pub async fn run(hooks: &Hooks, hook: Hook, told: &Told) -> Result<(), String> {
     tracing::info!(hook = name, "started");
     let mut child =
         start(command, hook, told).map_err(|e| format!("hook {name} cannot be started: {e}"))?;
+    let (over, until) = watch::channel(false);
     let mut readers = Vec::new();
-    readers.extend(child.stdout.take().map(|pipe| log(name, pipe)));
-    readers.extend(child.stderr.take().map(|pipe| log(name, pipe)));
+    readers.extend(child.stdout.take().map(|p| log(name, p, until.clone())));
+    readers.extend(child.stderr.take().map(|p| log(name, p, until.clone())));
     let bound = Duration::from_secs(hooks.timeout_seconds);
     let ended = tokio::time::timeout(bound, child.wait()).await;
     if ended.is_err() {
         kill_group(&mut child).await;
     }
+    over.send_replace(true);
     for reader in &mut readers {
-        if tokio::time::timeout(REST, &mut *reader).await.is_err() {
+        if tokio::time::timeout(LAST, &mut *reader).await.is_err() {
             reader.abort();
         }
     }
@@ -143,18 +149,44 @@ async fn kill_group(child: &mut Child) {
 }
 
 /// Logs the first lines of a stream and throws the rest away: a hook must neither
-/// fill the log nor stand still because nobody reads what it prints.
-fn log(hook: &'static str, pipe: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
+/// fill the log nor stand still because nobody reads what it prints. Ends with the stream,
+/// or when nothing more comes once the hook is `over`.
+fn log(
+    hook: &'static str,
+    pipe: impl AsyncRead + Unpin + Send + 'static,
+    mut over: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut start = BufReader::new(pipe.take(LOGGED));
         let mut line = Vec::new();
-        while let Ok(1..) = start.read_until(b'\n', &mut line).await {
-            tracing::info!(hook, "{}", String::from_utf8_lossy(&line).trim_end());
-            line.clear();
+        loop {
+            let read = tokio::select! {
+                biased;
+                // First: this task may come to run long after the hook has ended, and
+                // what was printed by then is not to be lost.
+                read = start.read_until(b'\n', &mut line) => read,
+                () = silence(&mut over) => Ok(0),
+            };
+            if !line.is_empty() {
+                tracing::info!(hook, "{}", String::from_utf8_lossy(&line).trim_end());
+                line.clear();
+            }
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
         }
-        let mut rest = start.into_inner().into_inner();
-        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+        let (mut rest, mut nowhere) = (start.into_inner().into_inner(), tokio::io::sink());
+        tokio::select! {
+            _ = tokio::io::copy(&mut rest, &mut nowhere) => {}
+            _ = over.wait_for(|over| *over) => {}
+        }
     })
+}
+
+/// Returns when the hook has been over for a while; begun anew with each line.
+async fn silence(over: &mut watch::Receiver<bool>) {
+    let _ = over.wait_for(|over| *over).await;
+    tokio::time::sleep(REST).await;
 }
 
 #[cfg(test)]
@@ -212,9 +244,9 @@ mod tests {
         let since = Instant::now();
         let command = format!("sleep 300 & echo $! > {}; wait", file.display());
         // Long enough for the shell to have written the number, however busy the machine.
-        let failed = before_within(&command, 5).await.unwrap_err();
-        assert!(failed.contains("within 5 s"), "{failed}");
-        assert!(since.elapsed() < Duration::from_secs(60));
+        let failed = before_within(&command, 15).await.unwrap_err();
+        assert!(failed.contains("within 15 s"), "{failed}");
+        assert!(since.elapsed() < Duration::from_secs(90));
         let pid = std::fs::read_to_string(&file).unwrap();
         let gone = || {
             std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
@@ -222,7 +254,7 @@ mod tests {
         };
         while !gone() {
             assert!(
-                since.elapsed() < Duration::from_secs(120),
+                since.elapsed() < Duration::from_secs(180),
                 "{pid} still runs"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;

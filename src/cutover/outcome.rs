@@ -136,7 +136,8 @@ pub async fn committed(
             &[&xid, &migration],
         )
         .await?;
-    let there = row.get::<_, Option<&str>>(1) == Some(to.name());
+    let phase = row.get::<_, Option<&str>>(1).map(str::parse).transpose()?;
+    let there = phase.is_some_and(|phase| reached(phase, to));
     Ok(match row.get::<_, Option<&str>>(0) {
         // Not with an older phase: then it is another server's transaction of that id.
         Some("committed") => there.then_some(true),
@@ -145,4 +146,27 @@ pub async fn committed(
         // Too old to have a status: it ended long ago, and the phase row tells how.
         None => Some(there),
     })
+}
+
+/// Whether a migration in this phase may be where a switch to `to` has led it. After a
+/// switch back it may have gone on from there: a stream that is begun anew takes it back
+/// to the copy.
+fn reached(phase: Phase, to: Phase) -> bool {
+    (phase == Phase::Switched) == (to == Phase::Switched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_back_is_known_to_have_happened_while_the_copy_is_made_anew() {
+        for phase in [Phase::Preparing, Phase::Gating, Phase::Copying] {
+            assert!(reached(phase, Phase::Streaming), "{phase}");
+            assert!(!reached(phase, Phase::Switched), "{phase}");
+        }
+        assert!(reached(Phase::Streaming, Phase::Streaming));
+        assert!(reached(Phase::Switched, Phase::Switched));
+        assert!(!reached(Phase::Switched, Phase::Streaming));
+    }
 }

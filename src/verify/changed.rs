@@ -1,6 +1,6 @@
 //! Verifies only the keys that changed since the certificate.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, GenericClient};
@@ -14,9 +14,14 @@ use super::{
     summary,
 };
 use crate::error::{Error, Kind, Result};
-use crate::pg::{ConnInfo, Lsn};
+use crate::pg::{ConnInfo, Lsn, connect};
 use crate::state::certificate::{self, Advance, Certificate};
 use crate::state::{checkpoint, verification};
+
+/// A polite verification is over by then most of the time, and has nobody to give way to.
+const SHORT: Duration = Duration::from_secs(1);
+/// How often a longer one looks whether it is to give way.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Decides every key of the change log that was applied since the certificate, while
 /// the stream goes on. When all are equal, the certificate is moved on to the
@@ -26,7 +31,7 @@ use crate::state::{checkpoint, verification};
 /// # Errors
 /// [`Kind::Phase`] without a certificate of these modules, when the copy has not
 /// finished, or when no daemon runs and keys wait for it; [`Kind::Contention`] beside
-/// another verification or when the applier stands still.
+/// another verification, where a polite one gives way, or when the applier stands still.
 pub async fn verify_changed(
     info: &ConnInfo,
     subject: &Subject,
@@ -39,29 +44,14 @@ pub async fn verify_changed(
     let since = certified(&client, subject).await?;
     let from = checkpoint::read(&client, subject.migration).await?;
     let mut tally = Tally::new(options.limit);
-    let prepared = Prepared::default();
-    for source in 0..subject.sources.len() {
-        let mut last: Option<Key> = None;
-        loop {
-            let keys = page(
-                &client,
-                &prepared,
-                &subject.sources[source],
-                since,
-                last.as_ref(),
-            )
-            .await?;
-            last = keys.last().cloned();
-            let full = keys.len() == PAGE;
-            if !keys.is_empty() {
-                decider(&client, subject, options)
-                    .decide(source, keys, &mut tally)
-                    .await?;
-            }
-            if !full {
-                break;
-            }
+    let decided = decide_all(&client, subject, options, since, &mut tally);
+    if options.polite {
+        tokio::select! {
+            done = decided => done?,
+            gives_way = wanted(info, subject.migration) => return Err(gives_way),
         }
+    } else {
+        decided.await?;
     }
     let mut report = summary::summary(&client, subject, tally).await?;
     match report.outcome() {
@@ -83,6 +73,55 @@ pub async fn verify_changed(
     }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+async fn decide_all(
+    client: &Client,
+    subject: &Subject,
+    options: &Options,
+    since: Lsn,
+    tally: &mut Tally,
+) -> Result<()> {
+    let prepared = Prepared::default();
+    for (source, of) in subject.sources.iter().enumerate() {
+        let mut last: Option<Key> = None;
+        loop {
+            let keys = page(client, &prepared, of, since, last.as_ref()).await?;
+            last = keys.last().cloned();
+            let full = keys.len() == PAGE;
+            if !keys.is_empty() {
+                decider(client, subject, options)
+                    .decide(source, keys, tally)
+                    .await?;
+            }
+            if !full {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns when somebody else waits to verify, or a switch is under way. Keys are decided
+/// no faster than the stream is applied, some thirty times over where they keep changing:
+/// nobody waits that long for the lock.
+async fn wanted(info: &ConnInfo, migration: i32) -> Error {
+    tokio::time::sleep(SHORT).await;
+    let looks = async {
+        let client = connect(info, "verify heed").await?;
+        while !verification::heed(&client, migration).await?.wanted {
+            tokio::time::sleep(TICK).await;
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(e) = looks.await {
+        tracing::debug!(error = %e, "cannot see who waits for the verification");
+        std::future::pending::<()>().await;
+    }
+    Error::new(
+        Kind::Contention,
+        "gives way to another verification or a switch",
+    )
 }
 
 fn decider<'a>(client: &'a Client, subject: &'a Subject, options: &Options) -> Decider<'a> {

@@ -94,8 +94,17 @@ impl Drop for Pauses {
 /// is in the way of: one that writes a table of its own.
 pub struct Control {
     pauses: Pauses,
-    stop: Arc<AtomicBool>,
-    longest: Arc<AtomicU64>,
+    begun: Instant,
+    shared: Arc<Waits>,
+}
+
+/// In microseconds.
+#[derive(Default)]
+struct Waits {
+    stop: AtomicBool,
+    longest: AtomicU64,
+    /// Since when a transaction is under way, from the start; 0 while none is.
+    since: AtomicU64,
 }
 
 impl Control {
@@ -108,18 +117,24 @@ impl Control {
             .unwrap();
         let control = Self {
             pauses: Pauses::start(),
-            stop: Arc::default(),
-            longest: Arc::default(),
+            begun: Instant::now(),
+            shared: Arc::default(),
         };
-        let (stop, longest) = (control.stop.clone(), control.longest.clone());
+        let (begun, shared) = (control.begun, control.shared.clone());
         tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
+            while !shared.stop.load(Ordering::Relaxed) {
                 let since = Instant::now();
+                let at = micros(since.duration_since(begun)).max(1);
+                shared.since.store(at, Ordering::Relaxed);
                 // The server may be stopped by the test.
-                if transaction(&client).await.is_err() {
+                let done = transaction(&client).await;
+                shared
+                    .longest
+                    .fetch_max(micros(since.elapsed()), Ordering::Relaxed);
+                shared.since.store(0, Ordering::Relaxed);
+                if done.is_err() {
                     return;
                 }
-                longest.fetch_max(micros(since.elapsed()), Ordering::Relaxed);
                 tokio::time::sleep(TICK).await;
             }
         });
@@ -129,7 +144,12 @@ impl Control {
     /// What the machine may have added to one wait since the start or the last time that
     /// this was asked.
     pub fn take(&self) -> Duration {
-        let longest = self.longest.swap(0, Ordering::Relaxed);
+        // One that is under way has waited so long already.
+        let since = match self.shared.since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => micros(self.begun.elapsed()).saturating_sub(since),
+        };
+        let longest = self.shared.longest.swap(0, Ordering::Relaxed).max(since);
         self.pauses.take() + Duration::from_micros(longest)
     }
 }
@@ -143,6 +163,6 @@ async fn transaction(client: &Client) -> Result<(), tokio_postgres::Error> {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }

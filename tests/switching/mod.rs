@@ -30,11 +30,11 @@ pub fn assert_waits(longest: Longest, limit: Duration, machine: Duration) {
 /// No failure of the machine's: an attempt whose server or daemon it has stopped for a
 /// while is no attempt more, and a test may stand under the lock. For what does not ask
 /// for these limits; the server must not look for deadlocks before ([`patient`]).
-pub const PATIENT: &str = "[switch]\nlock_timeout_ms = 5000\nmax_stall_ms = 30000";
+pub const PATIENT: &str = "[switch]\nlock_timeout_ms = 20000\nmax_stall_ms = 30000";
 
 /// A server whose look for deadlocks is later than any `lock_timeout_ms` of the tests.
 pub async fn patient() -> World {
-    World::with(Options::default().setting("deadlock_timeout", "10s")).await
+    World::with(Options::default().setting("deadlock_timeout", "30s")).await
 }
 
 /// A migration that streams, with writers at work.

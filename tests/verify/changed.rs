@@ -119,3 +119,41 @@ async fn a_row_that_left_quarantine_is_among_the_changed_keys() {
         .unwrap();
     assert_eq!((report.outcome(), report.suspects), (Outcome::Identical, 1));
 }
+
+/// The daemon's own: what keeps changing is decided no faster than the stream is applied,
+/// and whoever waits for it meanwhile would wait in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_polite_verification_of_what_changed_gives_way_to_whoever_waits() {
+    let world = World::streaming(20).await;
+    let subject = world.subject().await;
+    let client = world.client().await;
+    assert_eq!(world.pass(&subject).await.outcome(), Outcome::Identical);
+    execute(&client, "update prices set cents = '7' where k = 3").await;
+    world.applied().await;
+    // Now the applier stands, before a change of the same key.
+    execute(
+        &client,
+        "begin; select from crossfade.checkpoint for update",
+    )
+    .await;
+    let writer = world.client().await;
+    execute(&writer, "update prices set cents = '8' where k = 3").await;
+    // That of the pass is given up when the server has noticed its end.
+    let locked =
+        "exists(select from pg_locks where locktype = 'advisory' and classid = 1667694592)";
+    let free = format!("select not {locked}");
+    world.until("the lock to be free", &free).await;
+    let info = world.info();
+    let options = verify::Options {
+        polite: true,
+        ..options()
+    };
+    let (told, ()) = tokio::join!(verify::verify_changed(&info, &subject, &options), async {
+        let taken = format!("select {locked}");
+        world.until("the lock to be taken", &taken).await;
+        execute(&writer, "select pg_advisory_lock(1667694592, 1)").await;
+    });
+    let error = told.unwrap_err();
+    assert!(error.message.contains("gives way"), "{error}");
+    execute(&client, "rollback").await;
+}

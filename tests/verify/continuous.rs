@@ -123,30 +123,25 @@ async fn the_daemon_verifies_by_itself_and_a_difference_is_told_and_does_not_end
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_like_the_copy_holds_no_snapshot_meanwhile_and_gives_way() {
     let mut world = World::configured(300, "").await;
+    let client = world.client().await;
+    // No pass begins before the reason is known: one that was at its end by then would
+    // wait for nothing. The first migration of a database has the number 1.
+    execute(&client, "select pg_advisory_lock(1667694592, 1)").await;
     world.start();
-    world
-        .until("a migration", "select exists(select from crossfade.daemon)")
-        .await;
     world
         .until(
             "phase streaming",
-            "select phase = 'streaming' from crossfade.migration",
+            "select phase = 'streaming' from crossfade.migration where id = 1",
         )
         .await;
-    let client = world.client().await;
-    execute(
-        &client,
-        "update crossfade.migration set paused = true; delete from crossfade.certificate",
-    )
-    .await;
+    execute(&client, "update crossfade.migration set paused = true").await;
     world
         .until(
             "the reason to be known",
             "select throttled is not null from crossfade.daemon",
         )
         .await;
-    // A pass may have been under way: this one begins while the reason stands.
-    execute(&client, "delete from crossfade.certificate").await;
+    execute(&client, "select pg_advisory_unlock_all()").await;
     world.until("a pass", VERIFIES).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
     let quiet = "select not exists(select from pg_stat_activity
@@ -196,16 +191,25 @@ async fn others_that_never_stop_waiting_slow_a_verification_and_do_not_stop_it()
             "select live #>> '{throttle,verification,hold,signal}' = 'delay' from crossfade.daemon",
         )
         .await;
-    let progress = tokio::sync::watch::channel(verify::Progress::default());
+    let (sender, mut progress) = tokio::sync::watch::channel(verify::Progress::default());
+    // At any time: what is measured comes and goes.
+    let slowed = tokio::spawn(async move {
+        let for_others = |p: &verify::Progress| {
+            let waiting = p.waiting.as_ref();
+            waiting.is_some_and(|w| w.reason.contains("others wait"))
+        };
+        let slowed = progress.wait_for(for_others).await;
+        slowed.expect("it was slowed").waiting.clone().unwrap()
+    });
     let (info, subject, options) = (world.info(), world.subject().await, world::options());
-    let pass = verify::verify_all(&info, &subject, &options, &progress.0);
+    let pass = verify::verify_all(&info, &subject, &options, &sender);
     let report = tokio::time::timeout(BOUND, pass)
         .await
         .expect("the verification never ends")
         .unwrap();
     assert_eq!(report.outcome(), verify::Outcome::Identical);
-    let waiting = progress.1.borrow().waiting.clone().expect("it was slowed");
-    assert!(waiting.reason.contains("others wait"), "{waiting:?}");
+    drop(sender);
+    let waiting = slowed.await.unwrap();
     assert!(waiting.share >= 0.25, "{waiting:?}");
     halt.store(true, Ordering::Relaxed);
     shop.await.unwrap();

@@ -11,6 +11,9 @@ use crate::error::{Context, Error};
 use crate::pg::QualifiedName;
 use crate::write::Session;
 
+/// What a vacuum may take to give way once it has been asked to, in seconds.
+const GIVING_WAY: f64 = 5.0;
+
 impl Body<'_> {
     /// Has autovacuum give way, which it does once somebody has waited for
     /// `deadlock_timeout`, longer than writers may be kept waiting. This lock keeps
@@ -43,7 +46,7 @@ impl Body<'_> {
                 "set local lock_timeout = '{}ms'; set local statement_timeout = 0;
                  lock table {} in share update exclusive mode;
                  set local lock_timeout = {}; set local statement_timeout = {}",
-                ((wait + 1.0) * 1000.0).round(),
+                ((wait + GIVING_WAY) * 1000.0).round(),
                 names.join(", "),
                 limits.lock_timeout_ms,
                 limits.lock_timeout_ms + limits.max_stall_ms
