@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::binaries::Binaries;
-use self::place::{directory, free_port, socket_directory};
+use self::place::{Port, directory, free_port, socket_directory};
 use self::process::{Places, Postmaster, StartFailure};
 pub use self::template::SUPERUSER;
 use crate::error::{Context, Error, Kind, Result};
@@ -77,7 +77,7 @@ pub struct Server {
     binaries: Binaries,
     dir: PathBuf,
     places: Places,
-    port: u16,
+    port: Port,
     auth: Auth,
     keep: bool,
     running: Option<Postmaster>,
@@ -117,7 +117,7 @@ impl Server {
             binaries,
             dir,
             places,
-            port: 0,
+            port: Port::default(),
             auth: options.auth.clone(),
             keep: options.keep,
             running: None,
@@ -138,7 +138,7 @@ impl Server {
             Auth::Trust => String::new(),
             Auth::Scram { password } => format!(":{}", percent(password)),
         };
-        let (port, database) = (self.port, percent(database));
+        let (port, database) = (self.port.number, percent(database));
         format!("postgres://{SUPERUSER}{password}@127.0.0.1:{port}/{database}")
     }
 
@@ -152,7 +152,7 @@ impl Server {
         format!(
             "postgres://{SUPERUSER}{password}@{}:{}/{}",
             percent(&self.places.socket_dir.to_string_lossy()),
-            self.port,
+            self.port.number,
             percent(database)
         )
     }
@@ -160,7 +160,7 @@ impl Server {
     /// The same for the whole life of the server, over restarts too.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     #[must_use]
@@ -243,7 +243,7 @@ impl Server {
             self.stop(Mode::Immediate)?;
         }
         for _ in 0..START_ATTEMPTS {
-            match Postmaster::start(&self.binaries, &self.places, self.port) {
+            match Postmaster::start(&self.binaries, &self.places, self.port.number) {
                 Ok(running) => {
                     self.running = Some(running);
                     return Ok(());
@@ -254,7 +254,7 @@ impl Server {
         }
         Err(Error::new(
             Kind::Io,
-            format!("port {} was taken by another process", self.port),
+            format!("port {} was taken by another process", self.port.number),
         ))
     }
 
@@ -291,7 +291,7 @@ impl Server {
         }
         // The main process handles one thing after the other: a connection made
         // now is answered after it has read the files and told its children.
-        while !process::accepts_connections(&self.places.socket(self.port)) {
+        while !process::accepts_connections(&self.places.socket(self.port.number)) {
             if Instant::now() > deadline {
                 return Err(Error::new(
                     Kind::Server,
@@ -400,7 +400,7 @@ impl Server {
     fn start_on_free_port(&mut self) -> Result<()> {
         for _ in 0..START_ATTEMPTS {
             self.port = free_port()?;
-            match Postmaster::start(&self.binaries, &self.places, self.port) {
+            match Postmaster::start(&self.binaries, &self.places, self.port.number) {
                 Ok(running) => {
                     self.running = Some(running);
                     return Ok(());

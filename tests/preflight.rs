@@ -287,6 +287,8 @@ fn a_migration_that_runs_passes_with_its_slot_and_its_rows() {
     assert_eq!(code, Some(0), "{report:#}");
     assert_eq!(check(&report, "slot", "is there").0, "ok");
     assert_eq!(check(&report, "publication", "is there").0, "ok");
+    // The program is gone, the server's side of its stream may not be yet.
+    shop.wait("not exists (select from pg_replication_slots where active)");
     shop.sql("select pg_drop_replication_slot('crossfade_split')");
     let (code, report) = preflight(&shop);
     assert_eq!(code, Some(2));

@@ -22,6 +22,9 @@ async fn tell_and_keep(behaviour: &str, load: Option<Load>, keep: bool) -> Resul
     let program = temp.join(behaviour);
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/story/stand_in.sh");
     std::os::unix::fs::symlink(script, &program).unwrap();
+    if load.is_some() {
+        std::fs::write(temp.join("busy"), "").unwrap();
+    }
     let told = story::tell(Options {
         orders: 400,
         layout: Layout::Split,

@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(400);
 const STUCK: Duration = Duration::from_secs(180);
 const SWITCH_ATTEMPTS: u32 = 5;
 /// What a client may take to notice that the old table is gone.
-const NOTICE: Duration = Duration::from_secs(20);
+const NOTICE: Duration = Duration::from_secs(60);
 
 /// How to tell the story.
 #[derive(Debug, Clone)]

@@ -148,7 +148,7 @@ pub async fn advise(
     let proof = if recommended.is_empty() || !statement.can_run() {
         None
     } else {
-        Some(prove(&mut experiment).await?)
+        Some(prove(&mut experiment, examined).await?)
     };
     let (place, sampled) = (experiment.laboratory.place, experiment.laboratory.sampled);
     if proof.is_some() {
@@ -410,7 +410,7 @@ fn covered(candidate: &Candidate) -> Vec<String> {
 }
 
 /// Measures with what was kept, takes it away, and measures without.
-async fn prove(experiment: &mut Experiment<'_>) -> Result<Proof> {
+async fn prove(experiment: &mut Experiment<'_>, examined: &Examined) -> Result<Proof> {
     (experiment.progress)("measuring after".to_owned());
     let after = side(experiment).await?;
     let kept = experiment.take_away().await?;
@@ -420,6 +420,15 @@ async fn prove(experiment: &mut Experiment<'_>) -> Result<Proof> {
     let equality = match (&before.fingerprint, &after.fingerprint) {
         (Some(before), Some(after)) => before.compare(after),
         _ => Equality::NotCompared,
+    };
+    // In the given database others write: what is there without the change is then not what
+    // was there when it was looked at first, and no fault of the change.
+    let written = experiment.laboratory.place == Place::Here
+        && before.fingerprint.is_some()
+        && before.fingerprint != examined.fingerprint;
+    let equality = match equality {
+        Equality::Different if written => Equality::NotCompared,
+        equality => equality,
     };
     Ok(Proof {
         before,

@@ -19,6 +19,9 @@ use crate::error::{Context, Result};
 /// How often the waits of the running query are looked at.
 const SAMPLE: Duration = Duration::from_millis(15);
 
+/// What reading the plan and the catalog may take: the query's own limit may be far less.
+const READING: Duration = Duration::from_secs(60);
+
 /// What was found out about a query.
 #[derive(Debug)]
 pub struct Examined {
@@ -49,7 +52,7 @@ pub async fn examine(
     effort: Effort,
 ) -> Result<Examined> {
     let mut notes = Vec::new();
-    let tx = begin(client, statement, effort.timeout).await?;
+    let tx = begin(client, statement, effort.timeout.max(READING)).await?;
     let estimated = statement.explain(&tx, Mode::Estimated).await?;
     // Planning has locked every table and view that the text mentions, even those that
     // the plan has no more use for.

@@ -51,7 +51,7 @@ pub enum Equality {
     /// The same rows; where the query says nothing about their order, or ties, another.
     SameRows,
     Different,
-    /// The query writes, or takes too long.
+    /// The query writes, or takes too long, or others have written between the two.
     NotCompared,
 }
 
@@ -104,6 +104,16 @@ pub async fn limit(client: &impl GenericClient, timeout: Duration) -> Result<()>
         ))
         .await
         .context("limiting the session")
+}
+
+/// A server that stands still may do so for as long as this.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// Whether what was cut off by this limit may have been cut off by chance, and is worth a
+/// second look.
+#[must_use]
+pub fn may_be_chance(limit: Duration) -> bool {
+    limit < MOMENT
 }
 
 /// Runs a query in the current transaction: once with every node's time, then again

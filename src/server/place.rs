@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,19 +13,56 @@ use crate::error::{Context, Error, Kind, Result};
 /// `sun_path` holds 108 bytes with its terminator; the rest is `/.s.PGSQL.65535`.
 const LONGEST_SOCKET_DIR: usize = 107 - 16;
 
+/// A port, and the claim to it: while this value lives no other server that is made here
+/// takes it, whether this one is up or down.
+#[derive(Debug, Default)]
+pub struct Port {
+    pub number: u16,
+    /// A name that only one process can have, and that ends with it. Nobody connects.
+    _claim: Option<UnixListener>,
+}
+
+impl Port {
+    /// `None` where another server has it.
+    #[cfg(target_os = "linux")]
+    fn claim(number: u16) -> Option<Self> {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::SocketAddr;
+        let name = SocketAddr::from_abstract_name(format!("crossfade-port-{number}")).ok()?;
+        Some(Self {
+            number,
+            _claim: Some(UnixListener::bind_addr(&name).ok()?),
+        })
+    }
+
+    /// Such names are Linux's.
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unnecessary_wraps, reason = "as the other one")]
+    fn claim(number: u16) -> Option<Self> {
+        Some(Self {
+            number,
+            _claim: None,
+        })
+    }
+}
+
 /// Below the range from which the kernel takes the ports of outgoing connections
 /// (32768 and up on Linux): a port from that range can be taken by any client
 /// while the server is down between a stop and a start.
-pub fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<Port> {
     for _ in 0..100 {
-        let port = fastrand::u16(15_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let port = Port::claim(fastrand::u16(15_000..32_000));
+        let free = |p: &Port| TcpListener::bind(("127.0.0.1", p.number)).is_ok();
+        if let Some(port) = port.filter(free) {
             return Ok(port);
         }
     }
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
+        .map(|address| Port {
+            number: address.port(),
+            _claim: None,
+        })
         .context("looking for a free port")
 }
 
@@ -90,4 +128,20 @@ pub fn socket_directory(binaries: &Binaries, dir: &Path) -> Result<PathBuf> {
         .context(format!("creating {}", path.display()))?;
     binaries.give(&path)?;
     Ok(path)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_claimed_until_its_server_is_gone() {
+        let port = free_port().unwrap();
+        // Nobody listens there, as while a server is down.
+        assert!(TcpListener::bind(("127.0.0.1", port.number)).is_ok());
+        assert!(Port::claim(port.number).is_none());
+        let number = port.number;
+        drop(port);
+        assert!(Port::claim(number).is_some());
+    }
 }

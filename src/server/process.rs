@@ -230,9 +230,10 @@ const WATCHER: &str = r#"
 server=$1; shift
 read -r _
 kill -s QUIT "$server" 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-    kill -s 0 "$server" 2>/dev/null || break
+left=60
+while [ $left -gt 0 ] && kill -s 0 "$server" 2>/dev/null; do
     sleep 1
+    left=$((left - 1))
 done
 [ $# -eq 0 ] || rm -rf -- "$@"
 "#;

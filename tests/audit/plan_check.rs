@@ -215,7 +215,7 @@ fn report(child: Child) -> Value {
     let process = child.id().to_string();
     std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
     let output = ended
-        .recv_timeout(Duration::from_secs(300))
+        .recv_timeout(Duration::from_secs(900))
         .unwrap_or_else(|_| {
             let killed = Command::new("kill").arg(&process).status();
             panic!("the check did not end: {killed:?}")

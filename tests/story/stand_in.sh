@@ -1,7 +1,9 @@
 #!/bin/bash
 # Stands in for crossfade in tests of the demo: it speaks its commands and its
 # JSON, and its switch really moves the data, all of it under one lock. Its name
-# decides how it behaves: different, refusing, dying, losing, or well.
+# decides how it behaves: different, refusing, dying, losing, or well. A file `busy`
+# beside it says that an application writes: the copy then takes until that has placed
+# some orders, however slow it is.
 set -euo pipefail
 verb=${!#}
 dir=$PWD
@@ -9,9 +11,15 @@ url=$(sed -n 's/^url = "\(.*\)"$/\1/p' "$dir/crossfade.toml")
 psql() { command "${PSQL:-psql}" --no-psqlrc --quiet --set ON_ERROR_STOP=1 "$url" "$@"; }
 behaviour=$(basename "$0")
 
+few_orders() {
+    [ -e "$(dirname "$0")/busy" ] &&
+        [ "$(psql -At -c 'select count(*) < 40 from legacy.orders where id > 400')" = t ]
+}
+
 phase() {
     if [ -e switched ]; then echo switched
-    elif [ ! -e polls ] || [ "$(wc -c <polls)" -lt 3 ]; then echo copying
+    elif [ "$behaviour" = dying ] || [ ! -e polls ] || [ "$(wc -c <polls)" -lt 3 ]; then echo copying
+    elif few_orders; then echo copying
     else echo streaming; fi
 }
 

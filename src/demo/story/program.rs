@@ -12,8 +12,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::server::last_lines;
 
 const STDERR_LINES: usize = 15;
-/// How long the daemon may drain after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long the daemon may drain after SIGTERM: its copiers and its applier have 30 s each.
+const DRAIN: Duration = Duration::from_secs(90);
 
 /// The program and the directory with its configuration.
 #[derive(Debug, Clone)]
