@@ -1,4 +1,4 @@
-//! `-- batch: table by key, 5000 rows, pause 50 ms`: a statement that is run for one
+//! `-- batch: table by key, 5000 rows, pause 50 ms, lag 5 s`: a statement that is run for one
 //! range of keys after the other, each in a short transaction. A key of several columns
 //! stands in parentheses: `by (tenant, id)`.
 
@@ -23,6 +23,8 @@ pub struct Batch {
     pub rows: u32,
     /// Between two ranges.
     pub pause_ms: u64,
+    /// How far a standby may be behind before the next range waits for it.
+    pub lag_seconds: Option<u32>,
 }
 
 impl Batch {
@@ -38,7 +40,7 @@ impl Batch {
             return Ok(None);
         };
         let batch = Self::parse(asked).ok_or_else(|| {
-            format!("`-- batch:{asked}` is not `-- batch: table by key, 5000 rows, pause 50 ms`")
+            format!("`-- batch:{asked}` is not `-- batch: table by key, 5000 rows, pause 50 ms, lag 5 s`")
         })?;
         let present: BTreeSet<String> = token::tokens(&statement.text)
             .into_iter()
@@ -90,12 +92,16 @@ impl Batch {
             key: key?,
             rows: ROWS,
             pause_ms: 0,
+            lag_seconds: None,
         };
         for part in pace {
             let words: Vec<&str> = part.split_whitespace().collect();
             match words[..] {
                 [count, "rows" | "row"] => batch.rows = count.parse().ok().filter(|n| *n > 0)?,
                 ["pause", ms, "ms"] => batch.pause_ms = ms.parse().ok()?,
+                ["lag", seconds, "s"] => {
+                    batch.lag_seconds = Some(seconds.parse().ok().filter(|n| *n > 0)?);
+                }
                 _ => return None,
             }
         }
@@ -147,13 +153,13 @@ mod tests {
 
     #[test]
     fn the_comment_says_what_is_walked_and_how() {
-        let found = batch(r#"batch: shop."Or ders" by "Id", 200 rows, pause 5 ms"#)
+        let found = batch(r#"batch: shop."Or ders" by "Id", 200 rows, pause 5 ms, lag 7 s"#)
             .unwrap()
             .unwrap();
         assert_eq!(found.table.name, "Or ders");
         assert_eq!(
-            (found.key, found.rows, found.pause_ms),
-            (vec!["Id".to_owned()], 200, 5)
+            (found.key, found.rows, found.pause_ms, found.lag_seconds),
+            (vec!["Id".to_owned()], 200, 5, Some(7))
         );
         assert_eq!(batch("batch: t by id").unwrap().unwrap().rows, 5000);
         assert_eq!(batch("a batch of something").unwrap(), None);
@@ -166,6 +172,7 @@ mod tests {
             "batch: t by id, many rows",
             "batch: t by id, 0 rows",
             "batch: t by id,",
+            "batch: t by id, lag 0 s",
             "batch: t by id, a",
             "batch: t by (id",
             "batch: t by id)",

@@ -49,6 +49,8 @@ pub enum Event<'a> {
         own: i64,
         last: bool,
     },
+    /// The next range of a batch waits for a standby.
+    Standby { name: &'a str, seconds: f64 },
     /// Something that the drop guard could not look at.
     Blind { what: &'a str },
     /// Something that an interrupted run had left behind.

@@ -173,6 +173,9 @@ pub async fn ensure(client: &mut Client) -> Result<()> {
         return Ok(());
     }
     let tx = client.transaction().await?;
+    // Another chain may be making them at this moment. Nobody queues behind this wait, so it
+    // is no matter for the limit of a migration's own locks.
+    tx.batch_execute("set local lock_timeout = '60s'").await?;
     create(&tx).await?;
     tx.commit().await?;
     Ok(())

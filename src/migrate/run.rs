@@ -7,6 +7,7 @@
 //! stopped, and nothing is done twice.
 
 mod steps;
+mod vacuum;
 
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,27 @@ pub struct Run<'a> {
 struct Failed {
     error: Error,
     seen: Seen,
+}
+
+/// How often something was tried.
+struct Attempts {
+    /// Of the one that is made now.
+    number: u32,
+    /// Who was in the way when that was seen last: an attempt can end before anybody has
+    /// looked.
+    blockers: String,
+    /// Tables that autovacuum worked on when it was in the way.
+    vacuumed: Vec<String>,
+}
+
+impl Attempts {
+    fn first() -> Self {
+        Self {
+            number: 1,
+            blockers: String::new(),
+            vacuumed: Vec::new(),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -136,12 +158,12 @@ impl Run<'_> {
         });
         let since = Instant::now();
         let statements = self.with_locks(self.script.statements()).await;
-        let mut attempt = 1;
+        let mut attempts = Attempts::first();
         loop {
-            let outcome = self.attempt(&statements, observer, async || self.settle(since).await);
-            match outcome.await {
+            let note = async || self.settle(since).await;
+            match self.attempt(&statements, &attempts, observer, note).await {
                 Ok(()) => return Ok(()),
-                Err(failed) => self.again(failed, &mut attempt, observer).await?,
+                Err(failed) => self.again(failed, &mut attempts, observer).await?,
             }
         }
     }
@@ -150,6 +172,7 @@ impl Run<'_> {
     async fn attempt(
         &self,
         statements: &[(&Statement, Vec<lock::Lock>)],
+        attempts: &Attempts,
         observer: Observer<'_>,
         note: impl AsyncFn() -> Result<()>,
     ) -> Result<(), Failed> {
@@ -164,6 +187,7 @@ impl Run<'_> {
             .batch_execute(&begin)
             .await
             .map_err(|e| plain(e.into()))?;
+        self.displace(attempts).await.map_err(plain)?;
         let max_stall = self.session.limits.max_stall;
         for (at, (statement, locks)) in statements.iter().enumerate() {
             failpoint::hit(&format!("migrate.statement.{}", at + 1)).await;
@@ -233,7 +257,12 @@ impl Run<'_> {
     }
 
     /// Undoes a failed attempt; returns where another one may help.
-    async fn again(&self, failed: Failed, attempt: &mut u32, observer: Observer<'_>) -> Result<()> {
+    async fn again(
+        &self,
+        failed: Failed,
+        attempts: &mut Attempts,
+        observer: Observer<'_>,
+    ) -> Result<()> {
         let Failed { error, seen } = failed;
         // The last is how PostgreSQL says that two sessions change one row of the catalog, a
         // GRANT beside another one, say.
@@ -246,12 +275,14 @@ impl Run<'_> {
         }
         self.session.client.batch_execute("rollback").await?;
         let of = self.session.limits.attempts;
-        if *attempt >= of {
-            let who = seen.blockers();
-            let who = if who.is_empty() {
-                String::new()
-            } else {
-                format!("; last in the way: {who}")
+        if !seen.blockers.is_empty() {
+            attempts.blockers = seen.blockers();
+            attempts.vacuumed = self.vacuumed(&seen).await?;
+        }
+        if attempts.number >= of {
+            let who = match attempts.blockers.as_str() {
+                "" => String::new(),
+                who => format!("; last in the way: {who}"),
             };
             return Err(Error::new(
                 Kind::Contention,
@@ -259,15 +290,15 @@ impl Run<'_> {
             )
             .remedy("end what is in the way, or run it again at a quieter time; --attempts and --lock-timeout allow more"));
         }
-        let pause = pause(*attempt);
+        let pause = pause(attempts.number);
         observer(Event::Retry {
-            attempt: *attempt,
+            attempt: attempts.number,
             of,
             pause,
             seen: &seen,
         });
         tokio::time::sleep(pause).await;
-        *attempt += 1;
+        attempts.number += 1;
         Ok(())
     }
 }

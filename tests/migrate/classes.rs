@@ -1,8 +1,11 @@
 //! `check` puts each fault in its class and names its file.
 
+use std::process::Command;
+
+use crossfade::pg::{ConnInfo, connect};
 use serde_json::Value;
 
-use crate::database::Database;
+use crate::database::{Database, said, until};
 
 async fn checked(database: &Database, code: i32) -> Value {
     let url = database.server.url("postgres");
@@ -157,4 +160,62 @@ async fn a_function_that_a_migration_breaks_is_found_in_the_chain() {
     let (kind, file, details) = judged(&report, 3);
     assert_eq!((kind, file), ("broken", "0003_m.up.sql"));
     assert!(details.contains("routine:sum_of()"), "{details}");
+}
+
+/// The server waits five seconds for the sessions of a database that is dropped.
+#[tokio::test]
+async fn a_session_of_the_scratch_database_that_is_slow_to_end_is_waited_for() {
+    let database = Database::new().await;
+    // Until the role is there, the database is.
+    database.migration(
+        1,
+        "create table t (id int);
+         do $$ begin
+             while not exists (select from pg_roles where rolname = 'go_on') loop
+                 perform pg_sleep(0.01);
+             end loop;
+         end $$;",
+        "drop table t",
+    );
+    let url = database.server.url("postgres");
+    let check = database
+        .command(&database.folder(), &["check", "--on", &url])
+        .spawn()
+        .unwrap();
+    let mut session = None;
+    until("the scratch database", async || {
+        let name = "select max(datname) from pg_database where datname like 'crossfade_check%'";
+        let name = database.get(name).await;
+        let url = database.server.url(&name);
+        if !name.is_empty() {
+            session = connect(&ConnInfo::parse(&url).unwrap(), "other").await.ok();
+        }
+        session.is_some()
+    })
+    .await;
+    let row = session.as_ref().unwrap().query_one(
+        "select pg_backend_pid(), current_database() like 'crossfade%'",
+        &[],
+    );
+    let row = row.await.unwrap();
+    assert!(row.get::<_, bool>(1));
+    let signal = |name: &str| {
+        let mut kill = Command::new("kill");
+        let done = kill
+            .args([name, &row.get::<_, i32>(0).to_string()])
+            .status();
+        assert!(done.unwrap().success());
+    };
+    signal("-STOP");
+    database.sql("create role go_on").await;
+    until("the server to give up", async || {
+        let log = std::fs::read_to_string(database.server.log_path()).unwrap();
+        log.contains("is being accessed by other users")
+    })
+    .await;
+    signal("-CONT");
+    let said = said(check.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    let left = "select count(*) from pg_database where datname like 'crossfade_check%'";
+    assert_eq!(database.get(left).await, "0");
 }

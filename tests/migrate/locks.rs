@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crossfade::migrate::facts::Facts;
 use crossfade::migrate::lock::{self, Mode, Work};
+use crossfade::server::Options;
 use crossfade::sql;
 
-use crate::database::Database;
+use crate::database::{Database, until};
 
 const SCHEMA: &str = "
 create table parent (id int primary key, n int);
@@ -221,6 +222,36 @@ async fn a_run_gives_up_rather_than_queue_and_says_who_was_in_the_way() {
     );
 }
 
+/// The tables of the history are made by whoever comes first, of whatever chain; that wait is
+/// not one for a migration's own locks.
+#[tokio::test]
+async fn a_chain_that_begins_waits_while_another_one_makes_the_history() {
+    let database = Database::new().await;
+    database.migration(1, "create table t (a int)", "drop table t");
+    let other = database.open().await;
+    other
+        .batch_execute(&format!(
+            "begin; select pg_advisory_xact_lock({}, 0)",
+            crossfade::migrate::session::LOCK_CLASS
+        ))
+        .await
+        .unwrap();
+    let mut child = database
+        .command(&database.folder(), &["up", "--lock-timeout", "50"])
+        .spawn()
+        .unwrap();
+    crate::database::until("it to wait for long, or to give up", async || {
+        let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                     and clock_timestamp() > waitstart + interval '1 s'";
+        database.get(waits).await == "1" || child.try_wait().unwrap().is_some()
+    })
+    .await;
+    other.batch_execute("rollback").await.unwrap();
+    let said = crate::database::said(child.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(database.applied().await, "{1}");
+}
+
 #[tokio::test]
 async fn a_statement_that_keeps_others_waiting_for_too_long_is_cancelled() {
     let database = Database::new().await;
@@ -253,4 +284,37 @@ async fn a_statement_that_keeps_others_waiting_for_too_long_is_cancelled() {
         said.error
     );
     assert_eq!(database.applied().await, "");
+}
+
+// Goal: a change is not kept waiting by the vacuum of a large table, which gives way only to
+// somebody who has waited for deadlock_timeout: here, as by default, as long as a statement
+// may wait for its lock.
+#[tokio::test]
+async fn autovacuum_gives_way_to_a_statement_that_waits_no_longer_than_it_may() {
+    let options = Options::default().setting("autovacuum_naptime", "1s");
+    let database = Database::with(options).await;
+    // Its vacuum takes minutes, with a pause of 0.1 s after each page that it reads.
+    database
+        .sql(
+            "create table t (id int, text text) with (autovacuum_vacuum_cost_delay = 100,
+                 autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 1);
+             insert into t select i, repeat('x', 500) from generate_series(1, 50000) i;
+             delete from t where id % 2 = 0",
+        )
+        .await;
+    database.migration(
+        1,
+        "alter table t add column x int",
+        "alter table t drop column x",
+    );
+    let vacuums = "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+                   where l.relation = 't'::regclass and l.mode = 'ShareUpdateExclusiveLock' and l.granted
+                     and a.backend_type = 'autovacuum worker'";
+    until("autovacuum to come", async || {
+        database.get(vacuums).await == "1"
+    })
+    .await;
+    let text = database.done(&["up", "--lock-timeout", "1000", "--attempts", "3"]);
+    assert!(text.contains("autovacuum worker"), "{text}");
+    assert_eq!(database.applied().await, "{1}");
 }

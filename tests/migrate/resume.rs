@@ -117,34 +117,28 @@ async fn of_two_runs_at_once_one_waits_and_nothing_is_done_twice() {
     let point = Point::new(&database, "migrate.step.5");
     let first = database.start(&["up"], &point);
     point.reached().await;
+    let (tells, told) = (database.dir.join("second.log"), || {
+        std::fs::read_to_string(database.dir.join("second.log")).unwrap()
+    });
     let second = database
         .command(&database.folder(), &["up"])
+        .stdout(std::fs::File::create(tells).unwrap())
         .spawn()
         .unwrap();
     // It asks again and again, in statements that end at once: an index that is built
-    // CONCURRENTLY by the first would wait for the snapshot of one that waits. One that has
-    // asked and goes no further has been refused.
+    // CONCURRENTLY by the first would wait for the snapshot of one that waits. The first must
+    // not end before the second has found out who it is.
     until("the second to wait", async || {
-        database
-            .get(
-                "select count(*) from pg_stat_activity
-                 where application_name = 'crossfade migrate' and state = 'idle'
-                   and query like '%pg_try_advisory_lock%'",
-            )
-            .await
-            == "1"
+        told().contains("waiting for another run: pid ")
     })
     .await;
     point.release();
-    let (first, second) = (
+    let (first, mut second) = (
         said(first.wait_with_output().unwrap()),
         said(second.wait_with_output().unwrap()),
     );
+    second.text = told();
     assert_eq!((first.code, second.code), (0, 0), "{first:?}\n{second:?}");
-    assert!(
-        second.text.contains("waiting for another run: pid "),
-        "{second:?}"
-    );
     assert!(second.text.contains("nothing to do"), "{second:?}");
     is_whole(&database, "two at once").await;
     assert_eq!(

@@ -148,6 +148,10 @@ impl Printer {
             } => {
                 self.batch(*rows, *total, *elapsed, *own, *last);
             }
+            Event::Standby { name, seconds } => {
+                self.close();
+                println!("         waits for the standby {name}, {seconds:.0} s behind");
+            }
             Event::Blind { what } => println!("note: {what}"),
             Event::Mended { what } => {
                 self.close();
@@ -269,6 +273,9 @@ fn json_of(event: &Event<'_>) -> Option<Value> {
             ..
         } => json!({
             "event": "batch", "rows": rows, "estimate": total, "ms": ms(elapsed), "last": last}),
+        Event::Standby { name, seconds } => {
+            json!({"event": "standby", "name": name, "behind_seconds": seconds})
+        }
         Event::Blind { what } => json!({"event": "note", "text": what}),
         Event::Mended { what } => json!({"event": "mended", "what": what}),
         Event::FileDone {

@@ -1,9 +1,11 @@
 //! A database that is made for a check and dropped after it.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 
 use super::contents::Contents;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::migrate::folder::{Down, Migration};
 use crate::migrate::history::{self, Direction, History};
 use crate::migrate::run::Run;
@@ -11,6 +13,9 @@ use crate::migrate::script::Script;
 use crate::migrate::session::{Limits, Session};
 use crate::migrate::snapshot::Snapshot;
 use crate::pg::{ConnInfo, connect, quote};
+
+/// How long a session of the database may take to end when it was told to.
+const ENDING: Duration = Duration::from_secs(60);
 
 pub(super) struct Scratch {
     admin: Client,
@@ -109,11 +114,13 @@ async fn renew(admin: &Client, info: &ConnInfo, name: &str) -> Result<Session> {
 }
 
 async fn drop_database(admin: &Client, name: &str) -> Result<()> {
-    admin
-        .batch_execute(&format!(
-            "drop database if exists {} with (force)",
-            quote(name)
-        ))
-        .await
-        .context("dropping the scratch database")
+    let sql = format!("drop database if exists {} with (force)", quote(name));
+    let since = Instant::now();
+    loop {
+        match admin.batch_execute(&sql).await.map_err(Error::from) {
+            // The server has told them to end, and has waited for five seconds.
+            Err(e) if e.is_sqlstate("55006") && since.elapsed() < ENDING => {}
+            done => return done.map_err(|e| e.context("dropping the scratch database")),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failed, Run};
+use super::{Attempts, Failed, Run};
 use crate::error::{Kind, Result};
 use crate::failpoint;
 use crate::migrate::batch::Batch;
@@ -12,7 +12,11 @@ use crate::migrate::lock;
 use crate::migrate::recover::{self, Fate};
 use crate::migrate::script::Step;
 use crate::migrate::walk::Walk;
+use crate::pg::standby::Standbys;
 use crate::sql::Statement;
+
+/// How often standbys are looked at while one is waited for.
+const STANDBYS_EVERY: Duration = Duration::from_millis(250);
 
 impl Run<'_> {
     pub(super) async fn steps(&self, observer: Observer<'_>) -> Result<()> {
@@ -100,11 +104,11 @@ impl Run<'_> {
                 if known.is_some_and(|k| k.hash == step.hash()) {
                     return self.outside(at, step, known, observer).await;
                 }
-                let mut attempt = 1;
+                let mut attempts = Attempts::first();
                 let statements = self.with_locks(step.statements().iter()).await;
                 loop {
                     let note = async || self.note(at, step, true).await;
-                    match self.attempt(&statements, observer, note).await {
+                    match self.attempt(&statements, &attempts, observer, note).await {
                         Ok(()) => return Ok(()),
                         // 25001: not in a transaction block; 2D000: it ends transactions itself.
                         Err(failed)
@@ -115,7 +119,7 @@ impl Run<'_> {
                             self.session.client.batch_execute("rollback").await?;
                             return self.outside(at, step, None, observer).await;
                         }
-                        Err(failed) => self.again(failed, &mut attempt, observer).await?,
+                        Err(failed) => self.again(failed, &mut attempts, observer).await?,
                     }
                 }
             }
@@ -172,7 +176,7 @@ impl Run<'_> {
         if let Some(what) = recover::sweep(client, statement).await? {
             observer(Event::Mended { what: &what });
         }
-        let mut attempt = 1;
+        let mut attempts = Attempts::first();
         loop {
             self.note(at, step, false).await?;
             failpoint::hit(&format!("migrate.begun.{}", at + 1)).await;
@@ -193,7 +197,7 @@ impl Run<'_> {
             if failed.error.kind != Kind::Connection {
                 self.unnote(at).await?;
             }
-            self.again(failed, &mut attempt, observer).await?;
+            self.again(failed, &mut attempts, observer).await?;
         }
     }
 
@@ -211,6 +215,35 @@ impl Run<'_> {
                 ],
             )
             .await?;
+        Ok(())
+    }
+
+    /// Waits, in no transaction, while a standby is further behind than the batch allows:
+    /// whoever reads from it would see ever older rows. One that has gone away is not
+    /// waited for.
+    async fn standbys(
+        &self,
+        standbys: &mut Standbys,
+        batch: &Batch,
+        observer: Observer<'_>,
+    ) -> Result<()> {
+        let Some(limit) = batch.lag_seconds.map(f64::from) else {
+            return Ok(());
+        };
+        let mut told = false;
+        while let Some((name, seconds)) = standbys
+            .slowest(&self.session.client, 2 * STANDBYS_EVERY)
+            .await?
+            && seconds > limit
+        {
+            if !std::mem::replace(&mut told, true) {
+                observer(Event::Standby {
+                    name: &name,
+                    seconds,
+                });
+            }
+            tokio::time::sleep(STANDBYS_EVERY).await;
+        }
         Ok(())
     }
 
@@ -238,7 +271,8 @@ impl Run<'_> {
             _ => Self::record(at, step, false),
         };
         let before = record.rows;
-        let mut attempt = 1;
+        let mut standbys = Standbys::default();
+        let mut attempts = Attempts::first();
         loop {
             let outcome = walk
                 .next(self.session, statement, &mut record, async |record| {
@@ -260,13 +294,14 @@ impl Run<'_> {
                     if last {
                         return Ok(());
                     }
-                    attempt = 1;
+                    attempts = Attempts::first();
                     failpoint::hit(&format!("migrate.batch.{}", at + 1)).await;
                     tokio::time::sleep(Duration::from_millis(batch.pause_ms)).await;
+                    self.standbys(&mut standbys, batch, observer).await?;
                 }
                 Err((error, seen)) => {
                     let error = error.context(format!("{}:{}", self.script.file, statement.place));
-                    self.again(Failed { error, seen }, &mut attempt, observer)
+                    self.again(Failed { error, seen }, &mut attempts, observer)
                         .await?;
                 }
             }
