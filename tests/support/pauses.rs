@@ -5,8 +5,10 @@
 //! of it, so that such a test fails by what crossfade does and not by who had the
 //! processors.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,10 +43,49 @@ fn over(took: u64) -> u64 {
     took.saturating_sub(micros(TICK + LATE))
 }
 
-/// Adds up for how long this process stood still.
+/// Adds up for how long this process stood still, and for how long the programs that it has
+/// started, the daemon for one, had work and no processor.
 pub struct Pauses {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Of each of their threads, when that was last asked.
+    starved: Mutex<HashMap<u32, Duration>>,
+}
+
+/// For how long each thread of this process's children has waited for a processor, since it
+/// began; see `schedstat` in the kernel's sched-stats.rst.
+fn starved() -> HashMap<u32, Duration> {
+    let numbers = |dir: &str| -> Vec<u32> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .filter_map(|e| e.file_name().to_str()?.parse().ok())
+            .collect()
+    };
+    // After the name, which may hold anything: the state, then the parent.
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
+    };
+    let waited = |pid: u32, thread: u32| -> Option<Duration> {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
+        let nanoseconds = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Duration::from_nanos(nanoseconds))
+    };
+    let children = numbers("/proc")
+        .into_iter()
+        .filter(|&pid| parent(pid) == Some(std::process::id()));
+    children
+        .flat_map(|pid| {
+            let threads = numbers(&format!("/proc/{pid}/task"));
+            threads.into_iter().map(move |thread| (pid, thread))
+        })
+        .filter_map(|(pid, thread)| Some((thread, waited(pid, thread)?)))
+        .collect()
 }
 
 impl Pauses {
@@ -68,6 +109,7 @@ impl Pauses {
         Self {
             shared,
             thread: Some(thread),
+            starved: Mutex::new(starved()),
         }
     }
 
@@ -77,7 +119,16 @@ impl Pauses {
         // One that is just over may not be counted yet: then whoever asks counts it.
         let took = now.saturating_sub(self.shared.woke.swap(now, Ordering::Relaxed));
         let before = self.shared.overslept.swap(0, Ordering::Relaxed);
-        Duration::from_micros(before + over(took))
+        Duration::from_micros(before + over(took)) + self.take_starved()
+    }
+
+    fn take_starved(&self) -> Duration {
+        let now = starved();
+        let before = std::mem::replace(&mut *self.starved.lock().unwrap(), now.clone());
+        let since = now.iter().map(|(thread, waited)| {
+            waited.saturating_sub(before.get(thread).copied().unwrap_or_default())
+        });
+        since.sum()
     }
 }
 
