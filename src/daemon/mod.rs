@@ -9,7 +9,7 @@
 //!
 //! Shutdown order: the stop signal → copiers finish the chunk they are in →
 //! the applier commits the whole transactions it has received → the stream
-//! confirms them and ends → the daemon's lock is released with its session.
+//! confirms them and ends → the daemon gives its lock up.
 
 pub mod copiers;
 pub mod errors;
