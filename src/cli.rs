@@ -94,6 +94,7 @@ The values of those rows are printed.")]
 Examples:
   crossfade throttle                                     what holds now
   crossfade throttle max_lag_seconds=2 sleep_ms=20       gentler
+  crossfade throttle workers=1 batch_rows=50 sleep_ms=5  gentlest to those who work beside it
   crossfade throttle window='22:00-06:00 Europe/Berlin'  copy at night only
   crossfade throttle \"query=select count(*) > 40 from pg_stat_activity where state = 'active'\"
   crossfade throttle max_active_sessions=off

@@ -47,6 +47,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "milliseconds each copier waits after each chunk",
     ),
     ("batch_rows", "source rows in a chunk"),
+    ("workers", "copiers, each with a connection"),
 ];
 
 impl Live {
@@ -78,10 +79,11 @@ impl Live {
             .unwrap_or_else(|_| toml::Value::from(value));
         let mut table = toml::Table::new();
         table.insert(key.to_owned(), typed);
-        if matches!(key, "sleep_ms" | "batch_rows") {
+        if matches!(key, "sleep_ms" | "batch_rows" | "workers") {
             let read = Copy::deserialize(table).map_err(|e| wrong(e.message()))?;
             match key {
                 "sleep_ms" => self.copy.sleep_ms = read.sleep_ms,
+                "workers" => self.copy.workers = read.workers,
                 _ => self.copy.batch_rows = read.batch_rows,
             }
         } else {
@@ -126,6 +128,7 @@ impl Live {
                     "query" => off(t.query.clone()),
                     "window" => off(t.window.as_ref().map(ToString::to_string)),
                     "sleep_ms" => self.copy.sleep_ms.to_string(),
+                    "workers" => self.copy.workers.to_string(),
                     _ => self.copy.batch_rows.to_string(),
                 };
                 (*key, value)
@@ -213,6 +216,7 @@ mod tests {
             ("window", "22:00-06:00 UTC"),
             ("sleep_ms", "5"),
             ("batch_rows", "500"),
+            ("workers", "7"),
         ];
         assert_eq!(
             set.map(|s| s.0).as_slice(),
@@ -240,6 +244,7 @@ mod tests {
             ("max_retained_wal", "8 bananas"),
             ("window", "soon"),
             ("batch_rows", "0"),
+            ("workers", "65"),
             ("max_active_sessions", "-1"),
             ("sleep_ms", "-1"),
         ] {

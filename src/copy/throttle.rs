@@ -19,15 +19,14 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// For this many copiers.
+    /// At full speed until the sender says otherwise.
     #[must_use]
-    pub fn new(copiers: u32) -> (watch::Sender<Pace>, Self) {
+    pub fn new() -> (watch::Sender<Pace>, Self) {
         let (sender, pace) = watch::channel(Pace::default());
-        let copier = (1, copiers);
-        (sender, Self { pace, copier })
+        (sender, Self::following(pace))
     }
 
-    /// For one worker among others that all keep the same pace.
+    /// For one worker that keeps this pace, as all others beside it do.
     #[must_use]
     pub fn following(pace: watch::Receiver<Pace>) -> Self {
         Self {
@@ -36,13 +35,9 @@ impl Throttle {
         }
     }
 
-    /// The same for one copier: the last one yields first.
-    #[must_use]
-    pub fn of_copier(self, number: u32) -> Self {
-        Self {
-            copier: (number, self.copier.1),
-            ..self
-        }
+    /// For one of `of` copiers, counted from 1: the last one yields first.
+    pub fn of_copier(&mut self, number: u32, of: u32) {
+        self.copier = (number, of);
     }
 
     /// Whether the copy makes room for others that have waited for it.

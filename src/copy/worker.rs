@@ -41,51 +41,73 @@ pub struct Setup {
     pub stop: watch::Receiver<bool>,
 }
 
+/// Why a copier has ended its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// No work is left, or the daemon stops.
+    Over,
+    /// Fewer copiers are wanted than there are.
+    Surplus,
+}
+
 pub struct Worker {
     setup: Setup,
+    /// Among the copiers, from 1.
+    number: u32,
     session: Session,
 }
 
 impl Worker {
     /// # Errors
     /// Connection errors.
-    pub async fn new(mut setup: Setup, number: u32) -> Result<Self> {
-        setup.throttle = setup.throttle.of_copier(number);
+    pub async fn new(setup: Setup, number: u32) -> Result<Self> {
         let purpose = format!("copy {number}");
         let session = Session::open(&setup.conninfo, &purpose, Durability::Off).await?;
-        Ok(Self { setup, session })
+        Ok(Self {
+            setup,
+            number,
+            session,
+        })
     }
 
-    /// Copies until the queue ends or `stop` turns true; a chunk that was begun is
-    /// finished first.
+    /// Copies until the queue ends, `stop` turns true, or fewer copiers are wanted; a
+    /// chunk that was begun is finished first.
     ///
     /// # Errors
     /// What trying again on this connection cannot mend; the chunk stays pending.
-    pub async fn run(&mut self) -> Result<()> {
+    pub async fn run(&mut self) -> Result<Leave> {
         let mut worked = Duration::ZERO;
+        let mut settings = self.setup.settings.clone();
         loop {
+            let workers = settings.borrow_and_update().copy.workers;
+            if self.number > workers {
+                return Ok(Leave::Surplus);
+            }
+            self.setup.throttle.of_copier(self.number, workers);
             let mut stop = self.setup.stop.clone();
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|s| *s) => return Ok(()),
-                () = self.setup.queue.ended() => return Ok(()),
+                _ = stop.wait_for(|s| *s) => return Ok(Leave::Over),
+                () = self.setup.queue.ended() => return Ok(Leave::Over),
+                // Among more or fewer of them, this one's share is another.
+                () = changed(&mut settings, |live| live.copy.workers != workers) => continue,
                 () = self.setup.throttle.pass(worked) => {}
             }
             let work = tokio::select! {
                 biased;
-                _ = stop.wait_for(|s| *s) => return Ok(()),
+                _ = stop.wait_for(|s| *s) => return Ok(Leave::Over),
+                () = changed(&mut settings, |live| live.copy.workers != workers) => continue,
                 work = self.setup.queue.next() => work,
             };
-            let Some(work) = work else { return Ok(()) };
+            let Some(work) = work else {
+                return Ok(Leave::Over);
+            };
             let began = Instant::now();
             self.work(&work).await?;
             worked = began.elapsed();
-            let sleep = Duration::from_millis(self.setup.settings.borrow().copy.sleep_ms);
-            if !sleep.is_zero() {
-                tokio::select! {
-                    _ = stop.wait_for(|s| *s) => return Ok(()),
-                    () = tokio::time::sleep(sleep) => {}
-                }
+            tokio::select! {
+                _ = stop.wait_for(|s| *s) => return Ok(Leave::Over),
+                () = rest(&mut settings) => {}
             }
         }
     }
@@ -184,5 +206,30 @@ impl Worker {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+}
+
+/// Returns when the settings are as `wanted`. Their sender's end means that the daemon
+/// ends: its stop signal ends whoever waits here.
+pub async fn changed(settings: &mut watch::Receiver<Live>, wanted: impl Fn(&Live) -> bool) {
+    if settings.wait_for(|live| wanted(live)).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The pause after a chunk; one that is shortened while it lasts ends when the shorter one
+/// would have.
+async fn rest(settings: &mut watch::Receiver<Live>) {
+    let began = Instant::now();
+    loop {
+        let sleep_ms = settings.borrow_and_update().copy.sleep_ms;
+        let left = Duration::from_millis(sleep_ms).saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = changed(settings, |live| live.copy.sleep_ms != sleep_ms) => {}
+            () = tokio::time::sleep(left) => return,
+        }
     }
 }

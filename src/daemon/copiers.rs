@@ -11,6 +11,7 @@ use super::{Shared, count, session, statistics};
 use crate::config::Live;
 use crate::copy::planner::Planner;
 use crate::copy::sizing::Sizing;
+use crate::copy::worker::{Leave, changed};
 use crate::copy::{Setup, Throttle, Worker};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::phase::Phase;
@@ -28,8 +29,7 @@ pub async fn run(
     if shared.prepared.migration.phase > Phase::Copying {
         return Ok(());
     }
-    let copy = settings.borrow().copy.clone();
-    let sizing = Arc::new(Sizing::new(&copy));
+    let sizing = Arc::new(Sizing::new(&settings.borrow().copy));
     let (planner, queue) = Planner::new(settings.clone(), sizing.clone(), throttle.clone());
     let setup = Setup {
         conninfo: shared.conninfo.clone(),
@@ -38,34 +38,32 @@ pub async fn run(
         throttle,
         barrier: shared.barrier.clone(),
         stats: shared.stats.clone(),
-        settings,
+        settings: settings.clone(),
         sizing,
         stop: shared.stop.clone(),
     };
-    let mut workers = JoinSet::new();
-    for number in 1..=copy.workers {
-        workers.spawn(worker(setup.clone(), number));
-    }
-    drop(setup);
+    let mut crew = Crew::new(setup);
+    let mut settings = settings;
     let mut stop = shared.stop.clone();
     let planned = {
         let plan = plan(&shared, planner);
         let statistics = statistics::keep(&shared);
         tokio::pin!(plan, statistics);
         loop {
+            let workers = settings.borrow_and_update().copy.workers;
+            crew.hire(workers);
             tokio::select! {
                 biased;
                 // A copier that ends with an error ends the run.
-                Some(done) = workers.join_next() => joined(done)?,
+                Some(done) = crew.workers.join_next() => joined(done)?,
                 _ = stop.wait_for(|s| *s) => break false,
+                () = changed(&mut settings, |live| live.copy.workers > workers) => {}
                 never = &mut statistics => match never {},
                 done = &mut plan => { done?; break true }
             }
         }
     };
-    while let Some(done) = workers.join_next().await {
-        joined(done)?;
-    }
+    crew.dismissed().await?;
     if planned && shared.prepared.migration.phase == Phase::Copying {
         let mut client = session(&shared.conninfo, "analyze").await?;
         analyze(&client, &shared).await;
@@ -95,6 +93,39 @@ async fn complete(client: &mut Client, shared: &Shared) -> Result<bool> {
     let moved = migration::advance(&tx, id, Phase::Copying, Phase::Streaming).await?;
     tx.commit().await?;
     Ok(moved)
+}
+
+/// The copiers, of whom there are as many as were ever wanted; those above the number that
+/// is wanted now hold no connection.
+struct Crew {
+    setup: Setup,
+    workers: JoinSet<Result<()>>,
+    hired: u32,
+}
+
+impl Crew {
+    fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            workers: JoinSet::new(),
+            hired: 0,
+        }
+    }
+
+    fn hire(&mut self, wanted: u32) {
+        while self.hired < wanted {
+            self.hired += 1;
+            self.workers.spawn(worker(self.setup.clone(), self.hired));
+        }
+    }
+
+    /// Waits until all have ended, after their queue did or they were told to stop.
+    async fn dismissed(mut self) -> Result<()> {
+        while let Some(done) = self.workers.join_next().await {
+            joined(done)?;
+        }
+        Ok(())
+    }
 }
 
 fn joined(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
@@ -130,11 +161,21 @@ async fn plan(shared: &Shared, planner: Planner) -> Result<()> {
 
 async fn worker(setup: Setup, number: u32) -> Result<()> {
     let mut pause = Duration::from_millis(100);
+    let mut settings = setup.settings.clone();
+    let mut stop = setup.stop.clone();
     loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s) => return Ok(()),
+            () = setup.queue.ended() => return Ok(()),
+            () = changed(&mut settings, |live| number <= live.copy.workers) => {}
+        }
         let begun = Instant::now();
         let done = async { Worker::new(setup.clone(), number).await?.run().await };
-        let Err(error) = done.await else {
-            return Ok(());
+        let error = match done.await {
+            Ok(Leave::Over) => return Ok(()),
+            Ok(Leave::Surplus) => continue,
+            Err(error) => error,
         };
         if error.retry() == Retry::Never {
             return Err(error);
@@ -144,7 +185,6 @@ async fn worker(setup: Setup, number: u32) -> Result<()> {
         if begun.elapsed() > Duration::from_secs(60) {
             pause = Duration::from_millis(100);
         }
-        let mut stop = setup.stop.clone();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|s| *s) => return Ok(()),

@@ -189,7 +189,7 @@ async fn incarnation(
     };
     // Before the stream begins: what is behind the checkpoint is no lag.
     shared.stats.set_applied(applied);
-    let (pace, throttle) = Throttle::new(config.copy.workers);
+    let (pace, throttle) = Throttle::new();
     let (settings, set) = watch::channel(Live::of(config));
     let probes = probe::Probes::default();
     let mut streaming = tokio::spawn(streaming::run(shared.clone(), config.clone()));

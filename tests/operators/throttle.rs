@@ -351,3 +351,43 @@ async fn the_copy_yields_to_others_that_wait_and_to_nobody_when_alone() {
     world.until("whole chunks", whole).await;
     assert_eq!(daemon.stop().await, 0);
 }
+
+/// Copiers are connections of a production server: an operator takes one away, or adds
+/// some at night, without a restart; those that are not wanted hold none.
+#[tokio::test]
+async fn copiers_come_and_go_while_the_copy_runs() {
+    let (world, _daemon) = copying(20_000, Options::default()).await;
+    let copiers = |wanted: &str| {
+        format!(
+            "select coalesce(string_agg(substr(application_name, 11), ',' order by application_name), '') = '{wanted}'
+             from pg_stat_activity where application_name ~ '^crossfade copy [0-9]+$'"
+        )
+    };
+    for (workers, wanted) in [
+        ("workers=3", "copy 1,copy 2,copy 3"),
+        ("workers=2", "copy 1,copy 2"),
+        ("workers=4", "copy 1,copy 2,copy 3,copy 4"),
+        ("workers=1", "copy 1"),
+        ("workers=2", "copy 1,copy 2"),
+    ] {
+        watch::throttle(&world, &[workers]);
+        world.until(workers, &copiers(wanted)).await;
+        // Whoever is there works.
+        let before = chunks(&world).await;
+        world
+            .until(
+                "three more chunks",
+                &format!(
+                    "select count(*) >= {before} + 3 from crossfade.chunk_1 where state = 'copied'"
+                ),
+            )
+            .await;
+    }
+    // One that rests for an hour takes up that it need not.
+    watch::throttle(&world, &["sleep_ms=600000"]);
+    told(&world, 2).await;
+    watch::throttle(&world, &["sleep_ms=0"]);
+    world.settled().await;
+    split::assert_equal(&world).await;
+    world.until("no copier", &copiers("")).await;
+}
