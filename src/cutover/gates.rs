@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::sequences::Need;
 use super::{Direction, sequences, strategy};
 use crate::config::{Config, Strategy};
 use crate::error::Result;
@@ -223,15 +224,8 @@ async fn lock_timeout(client: &Client, config: &Config) -> Result<Check> {
 async fn sequences(client: &Client, plan: &Plan, direction: Direction) -> Result<Check> {
     let all = sequences::of(client, plan, direction).await?;
     let slow: Vec<&str> = all.iter().filter_map(|s| s.scan.as_deref()).collect();
-    let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
-    Ok(if slow.is_empty() {
-        let found = match names.len() {
-            0 => "none to advance".to_owned(),
-            _ => format!("will be advanced: {}", names.join(", ")),
-        };
-        check("sequences", true, found, "")
-    } else {
-        check(
+    if !slow.is_empty() {
+        return Ok(check(
             "sequences",
             false,
             format!(
@@ -239,8 +233,33 @@ async fn sequences(client: &Client, plan: &Plan, direction: Direction) -> Result
                 slow.join(", ")
             ),
             "CREATE INDEX CONCURRENTLY on each",
-        )
-    })
+        ));
+    }
+    let (mut set, mut left) = (Vec::new(), Vec::new());
+    for sequence in &all {
+        match &sequence.need {
+            Need::Beyond(_) => set.push(sequence.name.as_str()),
+            Need::Unknown(column) => left.push(format!("{} of {column}", sequence.name)),
+        }
+    }
+    let found = match set.len() {
+        0 => "none to advance".to_owned(),
+        _ => format!("will be advanced: {}", set.join(", ")),
+    };
+    if left.is_empty() {
+        return Ok(check("sequences", true, found, ""));
+    }
+    let mut note = check(
+        "sequences",
+        true,
+        format!(
+            "{found}; left where they are, since no number says how far they must be: {}",
+            left.join(", ")
+        ),
+        "set them beyond the values in use, in `hooks.before_switch` at the latest",
+    );
+    note.verdict = Verdict::Note;
+    Ok(note)
 }
 
 /// Whether the migration's daemon runs, anywhere. One that was seen a moment ago may be

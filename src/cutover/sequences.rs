@@ -18,10 +18,29 @@ const SMALL: f32 = 50_000.0;
 pub struct Sequence {
     /// As SQL.
     pub name: String,
-    /// A SELECT of the value that must be behind it.
-    need: String,
+    /// Where it must be, or why that cannot be told.
+    pub need: Need,
+    counts_down: bool,
     /// The column whose greatest value takes a scan of a large table to find.
     pub scan: Option<String>,
+}
+
+/// Where a sequence must be at the switch.
+#[derive(Debug, Clone)]
+pub enum Need {
+    /// A SELECT of the value that must be behind it.
+    Beyond(String),
+    /// It fills this column, whose values are no numbers, and the other side has no sequence
+    /// of that name's column that would tell.
+    Unknown(String),
+}
+
+/// A sequence behind a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Behind {
+    /// As SQL.
+    name: String,
+    counts_down: bool,
 }
 
 /// The sequences of the tables that are to be written from now on.
@@ -39,13 +58,18 @@ pub async fn of(client: &Client, plan: &Plan, direction: Direction) -> Result<Ve
 async fn of_source(client: &Client, plan: &Plan) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
     for (at, column) in plan.source.columns.iter().enumerate() {
-        let mut others = Vec::new();
-        if let Some(part) = plan.key.iter().position(|&k| k == at) {
-            for (_, target) in plan.row_targets() {
-                others.extend(behind(client, &target.table.name, &target.key[part]).await?);
-            }
+        let own = behind(client, &plan.source.name, &column.name).await?;
+        if own.is_empty() {
+            continue;
         }
-        sequences.extend(Sequence::at(client, &plan.source.name, &column.name, &others).await?);
+        let part = plan.key.iter().position(|&k| k == at);
+        let mut others = Vec::new();
+        for (_, target) in plan.row_targets() {
+            let theirs = part.map_or(&column.name, |part| &target.key[part]);
+            others.extend(behind(client, &target.table.name, theirs).await?);
+        }
+        let column = (&plan.source.name, column.name.as_str());
+        sequences.extend(Sequence::at(client, column, &own, &others).await?);
     }
     Ok(sequences)
 }
@@ -57,26 +81,30 @@ async fn of_targets(client: &Client, plan: &Plan) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
     for target in &plan.targets {
         for column in &target.columns {
-            // Numbers that the old table has handed out and no row shows yet.
-            let mut others = Vec::new();
-            if let Some(at) = target.key.iter().position(|k| k == column)
-                && let Some(&key) = plan.key.get(at)
-            {
-                let old = &plan.source.columns[key].name;
-                others = behind(client, &plan.source.name, old).await?;
+            let own = behind(client, &target.table.name, column).await?;
+            if own.is_empty() {
+                continue;
             }
-            sequences.extend(Sequence::at(client, &target.table.name, column, &others).await?);
+            // Numbers that the old table has handed out and no row shows yet: those of the
+            // column that the key comes from, and of one that has the same name.
+            let part = target.key.iter().position(|k| k == column);
+            let old = part
+                .and_then(|at| plan.key.get(at))
+                .map_or(column, |&key| &plan.source.columns[key].name);
+            let others = behind(client, &plan.source.name, old).await?;
+            let column = (&target.table.name, column.as_str());
+            sequences.extend(Sequence::at(client, column, &own, &others).await?);
         }
     }
     Ok(sequences)
 }
 
-/// The sequences that fill a column, as SQL: owned by it, or called by its default.
-/// Those that count downwards are left alone.
-async fn behind(client: &Client, table: &QualifiedName, column: &str) -> Result<Vec<String>> {
+/// The sequences that fill a column, as SQL: owned by it, or called by its default. None
+/// where there is no such column.
+async fn behind(client: &Client, table: &QualifiedName, column: &str) -> Result<Vec<Behind>> {
     let rows = client
         .query(
-            "select distinct s.oid::regclass::text from pg_class t
+            "select distinct s.oid::regclass::text, q.seqincrement < 0 from pg_class t
              join pg_attribute a on a.attrelid = t.oid
              left join pg_attrdef f on f.adrelid = t.oid and f.adnum = a.attnum
              join pg_depend d on d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
@@ -86,12 +114,30 @@ async fn behind(client: &Client, table: &QualifiedName, column: &str) -> Result<
              join pg_sequence q on q.seqrelid = case d.classid when 'pg_attrdef'::regclass
                                                 then d.refobjid else d.objid end
              join pg_class s on s.oid = q.seqrelid
-             where t.oid = $1::text::regclass and a.attname = $2 and q.seqincrement > 0
+             where t.oid = $1::text::regclass and a.attname = $2
              order by 1",
             &[&table.sql(), &column],
         )
         .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows
+        .iter()
+        .map(|row| Behind {
+            name: row.get(0),
+            counts_down: row.get(1),
+        })
+        .collect())
+}
+
+/// Whether the column's values are numbers, among which there is a greatest one.
+async fn is_number(client: &Client, table: &QualifiedName, column: &str) -> Result<bool> {
+    Ok(client
+        .query_one(
+            "select t.typcategory = 'N' from pg_attribute a join pg_type t on t.oid = a.atttypid
+             where a.attrelid = $1::text::regclass and a.attname = $2",
+            &[&table.sql(), &column],
+        )
+        .await?
+        .get(0))
 }
 
 async fn takes_a_scan(client: &Client, table: &QualifiedName, column: &str) -> Result<bool> {
@@ -115,28 +161,37 @@ impl Sequence {
     /// Those behind a column; `others` are to be left behind too.
     async fn at(
         client: &Client,
-        table: &QualifiedName,
-        column: &str,
-        others: &[String],
+        (table, column): (&QualifiedName, &str),
+        own: &[Behind],
+        others: &[Behind],
     ) -> Result<Vec<Self>> {
-        let own = behind(client, table, column).await?;
-        if own.is_empty() {
-            return Ok(Vec::new());
-        }
-        let scan = takes_a_scan(client, table, column).await?;
-        let greatest = format!(
-            "(select max({})::bigint from {})",
-            quote(column),
-            table.sql()
-        );
-        let of = own.iter().map(|name| {
-            let mut needs = vec![greatest.clone()];
+        let number = is_number(client, table, column).await?;
+        let scan = number && takes_a_scan(client, table, column).await?;
+        let of = own.iter().map(|own| {
+            let (last, furthest) = match own.counts_down {
+                true => ("min", "least"),
+                false => ("max", "greatest"),
+            };
+            let mut needs = Vec::new();
+            if number {
+                let column = quote(column);
+                needs.push(format!(
+                    "(select {last}({column})::bigint from {})",
+                    table.sql()
+                ));
+            }
             // One sequence may fill the old table and the new one.
-            let others = others.iter().filter(|other| *other != name);
-            needs.extend(others.map(|c| format!("(select last_value from {c})")));
+            let others = others
+                .iter()
+                .filter(|o| o.name != own.name && o.counts_down == own.counts_down);
+            needs.extend(others.map(|o| format!("(select last_value from {})", o.name)));
             Self {
-                name: name.clone(),
-                need: format!("select greatest({})", needs.join(", ")),
+                name: own.name.clone(),
+                need: match needs.as_slice() {
+                    [] => Need::Unknown(format!("{table} ({column})")),
+                    _ => Need::Beyond(format!("select {furthest}({})", needs.join(", "))),
+                },
+                counts_down: own.counts_down,
                 scan: scan.then(|| format!("{table} ({column})")),
             }
         });
@@ -149,13 +204,17 @@ impl Sequence {
     /// # Errors
     /// The server's.
     pub async fn set(&self, client: &Client, rehearse: bool) -> Result<()> {
+        let Need::Beyond(need) = &self.need else {
+            return Ok(());
+        };
+        let beyond = if self.counts_down { "<" } else { ">" };
         let name: &(dyn ToSql + Sync) = &self.name;
         let (action, parameters) = if rehearse {
             ("n.value", &[][..])
         } else {
             ("setval($1::text::regclass, n.value)", &[name][..])
         };
-        // Only ever forward, and decided by the statement that does it: the table's
+        // Only ever further, and decided by the statement that does it: the table's
         // lock does not keep anybody from calling `nextval`, and a sequence may serve
         // other tables too. A number between a read and a `setval` of what was read
         // would be handed out twice.
@@ -163,8 +222,8 @@ impl Sequence {
             .query_opt(
                 &format!(
                     "select {action} from ({}) n (value), {} s
-                     where n.value > s.last_value or n.value = s.last_value and not s.is_called",
-                    self.need, self.name
+                     where n.value {beyond} s.last_value or n.value = s.last_value and not s.is_called",
+                    need, self.name
                 ),
                 parameters,
             )

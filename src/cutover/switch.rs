@@ -360,7 +360,7 @@ async fn prepare<'a>(
                     .next()
                     .unwrap_or_else(|| Error::new(Kind::Module, "the module does not fit"))
             })?;
-        let id = migration::source_id(control, migration.id, &module.name, plan.source.oid).await?;
+        let id = migration::source_id(control, migration.id, &plan).await?;
         sequences.extend(sequences::of(control, &plan, options.direction).await?);
         let chunks = ChunkTable::new(id, &plan);
         sources.push((Arc::new(plan), chunks));

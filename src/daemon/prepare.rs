@@ -245,9 +245,7 @@ async fn create_slot(
         slot::drop(client, old, slot::Active::Wait, Duration::from_secs(10)).await?;
         slot::drop_publication(client, old).await?;
     }
-    let mut tables: Vec<_> = plans.iter().map(|p| p.source.name.clone()).collect();
-    tables.sort();
-    tables.dedup();
+    let tables = plans.iter().map(|p| p.source.from_sql()).collect();
     if failpoint::omitted("seed_after_slot") {
         // The mutant: the highest key is read before the slot exists.
         client
@@ -297,7 +295,7 @@ async fn sources(
     let mut sources = Vec::new();
     for plan in plans {
         let tx = client.transaction().await?;
-        let id = migration::source_id(&tx, row.id, &plan.module.name, plan.source.oid).await?;
+        let id = migration::source_id(&tx, row.id, &plan).await?;
         let mut chunks = ChunkTable::new(id, &plan);
         chunks.again = recovery::is_again(&tx, id).await?;
         let exists: bool = tx

@@ -10,6 +10,7 @@
 //! to it, at a position that is read after the checkpoint's last move
 //! ([`checkpoint::hand_over`](crate::state::checkpoint::hand_over)).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -18,7 +19,7 @@ use super::{Shared, count, session_with};
 use crate::config::Config;
 use crate::error::Result;
 use crate::pg::connect::SessionLimits;
-use crate::pg::{QualifiedName, slot};
+use crate::pg::slot;
 use crate::phase::Phase;
 use crate::state::checkpoint::Leg;
 use crate::state::{checkpoint, migration};
@@ -142,16 +143,14 @@ async fn make(client: &Client, shared: &Shared, name: &str, failover: bool) -> R
 }
 
 /// What the reverses read, and sources that stay.
-fn tables(shared: &Shared) -> Vec<QualifiedName> {
-    let mut tables = Vec::new();
+fn tables(shared: &Shared) -> BTreeSet<String> {
+    let mut tables = BTreeSet::new();
     for (plan, _) in &shared.prepared.sources {
         let reads = plan.reverse.iter().flat_map(|r| &r.reads);
-        tables.extend(reads.map(|&i| plan.targets[i].table.name.clone()));
+        tables.extend(reads.map(|&i| plan.targets[i].table.from_sql()));
         if !plan.module.moved.is_empty() {
-            tables.push(plan.source.name.clone());
+            tables.insert(plan.source.from_sql());
         }
     }
-    tables.sort();
-    tables.dedup();
     tables
 }

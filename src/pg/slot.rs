@@ -3,12 +3,13 @@
 //! Create the publication before the slot: a stream decodes older changes with
 //! the catalog of their time and fails at the first that does not know it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use postgres_types::PgLsn;
 use tokio_postgres::Client;
 
-use super::ident::{QualifiedName, quote};
+use super::ident::quote;
 use super::lsn::Lsn;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -234,8 +235,10 @@ pub async fn drop(client: &Client, name: &str, active: Active, bound: Duration) 
     }
 }
 
-/// Creates a publication of every kind of change of `tables`. Changes of
-/// partitions come as changes of the partitioned table that is named.
+/// Creates a publication of every kind of change of `tables`, each as [`Table::from_sql`]
+/// names it: without inheritance children, which nobody reads here, and whose own UPDATEs
+/// the server refuses once they are published without a key. Changes of partitions come as
+/// changes of the partitioned table that is named.
 ///
 /// # Errors
 /// [`Kind::Contention`] when a lock (SHARE UPDATE EXCLUSIVE on each table) is not
@@ -243,9 +246,9 @@ pub async fn drop(client: &Client, name: &str, active: Active, bound: Duration) 
 pub async fn create_publication(
     client: &Client,
     name: &str,
-    tables: &[QualifiedName],
+    tables: &BTreeSet<String>,
 ) -> Result<()> {
-    let tables: Vec<_> = tables.iter().map(QualifiedName::sql).collect();
+    let tables: Vec<_> = tables.iter().map(String::as_str).collect();
     client
         .batch_execute(&format!(
             "create publication {} for table {} with (publish_via_partition_root = true)",

@@ -9,6 +9,8 @@
 //! the check with the server's own reason.
 
 mod activity;
+mod carried;
+mod identity;
 mod module;
 mod names;
 mod report;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Client;
 
-use super::{Finding, Report, Scene, role, source, target, way_back};
+use super::{Finding, Report, Scene, carried, role, source, target, way_back};
 use crate::error::{Context, Error, Kind, Result};
 use crate::state::{migration, place};
 use crate::transform::{Module, Plan, bind};
@@ -44,6 +44,7 @@ pub(super) async fn check(client: &mut Client, scene: &Scene<'_>, report: &mut R
     for plan in &plans {
         source::check(client, plan, report).await;
         report.add("select", may_run(client, plan).await);
+        report.add("carried_key", carried::carried(client, plan).await);
         let siblings: Vec<u32> = plan.targets.iter().map(|t| t.table.oid).collect();
         for t in &plan.targets {
             target::check(client, scene, t, &siblings, replica, report).await;
@@ -125,6 +126,17 @@ fn distinct(plans: &[Plan]) -> Result<Finding> {
                 )
                 .remedy("write into a table that no module reads from as its source"));
             }
+            let read = |p: &&Plan| t.relations.contains(&p.source.oid);
+            if let Some(other) = plans.iter().find(read) {
+                return Err(Error::new(
+                    Kind::Module,
+                    format!(
+                        "module {} reads {}, the source of module {}, whose changes would not reach its rows and which the switch may rename",
+                        plan.module.name, other.source.name, other.module.name
+                    ),
+                )
+                .remedy("carry what is needed of it in a lookup target of its own, or migrate one after the other"));
+            }
             let other = written.insert(t.table.oid, &plan.module.name);
             if other.is_some() && !t.is_lookup() {
                 shared.push(t.table.name.to_string());
@@ -132,7 +144,9 @@ fn distinct(plans: &[Plan]) -> Result<Finding> {
         }
     }
     if shared.is_empty() {
-        return Ok(Finding::ok("no table is both source and target"));
+        return Ok(Finding::ok(
+            "no table is both source and target, nor read beside its own module",
+        ));
     }
     Ok(Finding::warning(
         format!(

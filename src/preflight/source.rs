@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Row};
 
-use super::{Finding, Report};
+use super::{Finding, Report, identity};
 use crate::error::{Error, Kind, Result};
 use crate::pg::catalog::{ReplicaIdentity, Table, TableKind};
 use crate::pg::quote;
@@ -21,6 +21,11 @@ from pg_catalog.pg_class c where c.oid = $1";
 pub(super) async fn check(client: &Client, plan: &Plan, report: &mut Report) {
     let table = &plan.source;
     report.add("source_key", key(plan));
+    let columns: Vec<&str> = plan.key_columns().map(|c| c.name.as_str()).collect();
+    report.add(
+        "source_identity",
+        identity::check(client, table, &columns).await,
+    );
     let row = match client.query_one(FACTS, &[&table.oid]).await {
         Ok(row) => row,
         Err(e) => return report.add("source_privileges", Err(e.into())),

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use super::{Finding, Report, Scene};
+use super::{Finding, Report, Scene, identity};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transform::{Plan, Reverse};
 
@@ -25,6 +25,13 @@ pub(super) async fn check(
     }
     if reversible {
         report.add("way_back_slot", slots(client).await);
+    }
+    for (plan, reverse) in plans.iter().filter_map(|p| Some((p, p.reverse.as_ref()?))) {
+        for target in reverse.reads.iter().map(|&i| &plan.targets[i]) {
+            let key: Vec<&str> = target.key.iter().map(String::as_str).collect();
+            let found = identity::check(client, &target.table, &key).await;
+            report.add("target_identity", found);
+        }
     }
     for plan in plans {
         if let Some(reverse) = &plan.reverse {

@@ -4,6 +4,7 @@ use tokio_postgres::GenericClient;
 
 use crate::error::{Error, Kind, Result};
 use crate::phase::Phase;
+use crate::transform::Plan;
 
 /// One migration as stored.
 #[derive(Debug, Clone)]
@@ -141,32 +142,62 @@ pub async fn has_daemon<C: GenericClient>(client: &C, id: i32) -> Result<bool> {
 /// The number of a module's source in the state schema, made if it is new.
 ///
 /// # Errors
-/// [`Kind::SchemaChange`] where the table was dropped and made anew meanwhile.
-pub async fn source_id<C: GenericClient>(
-    client: &C,
-    migration: i32,
-    module: &str,
-    table_oid: u32,
-) -> Result<i32> {
+/// [`Kind::SchemaChange`] where the table was dropped and made anew meanwhile, or has
+/// another key.
+pub async fn source_id<C: GenericClient>(client: &C, migration: i32, plan: &Plan) -> Result<i32> {
+    let module = &plan.module.name;
+    let key: Vec<i16> = plan.key_columns().map(|c| c.attnum).collect();
     client
         .execute(
-            "insert into crossfade.source (migration_id, module, table_oid) values ($1, $2, $3)
-             on conflict (migration_id, module) do nothing",
-            &[&migration, &module, &table_oid],
+            "insert into crossfade.source as s (migration_id, module, table_oid, key_columns)
+             values ($1, $2, $3, $4)
+             on conflict (migration_id, module) do update set key_columns = excluded.key_columns
+             where s.key_columns is null and s.table_oid = excluded.table_oid",
+            &[&migration, module, &plan.source.oid, &key],
         )
         .await?;
     let row = client
         .query_one(
-            "select id, table_oid from crossfade.source where migration_id = $1 and module = $2",
-            &[&migration, &module],
+            "select id, table_oid, key_columns from crossfade.source
+             where migration_id = $1 and module = $2",
+            &[&migration, module],
         )
         .await?;
-    if row.get::<_, u32>(1) != table_oid {
+    if row.get::<_, u32>(1) != plan.source.oid {
         return Err(Error::new(
             Kind::SchemaChange,
             format!("the source table of module {module} is not the one this migration began with"),
         )
         .remedy("`crossfade abort`, then start again"));
     }
+    let began: Vec<i16> = row.get::<_, Option<_>>(2).unwrap_or_default();
+    if began != key {
+        return Err(another_key(plan, &began));
+    }
     Ok(row.get(0))
+}
+
+/// The stream would name rows by a key that chunks and targets do not know.
+fn another_key(plan: &Plan, began: &[i16]) -> Error {
+    let table = &plan.source;
+    let named: Vec<_> = began
+        .iter()
+        .map(|number| {
+            let column = table.columns.iter().find(|c| c.attnum == *number);
+            column.map_or_else(|| "a column that is gone".to_owned(), |c| c.quoted())
+        })
+        .collect();
+    let now: Vec<_> = plan.key_columns().map(|c| c.quoted()).collect();
+    Error::new(
+        Kind::SchemaChange,
+        format!(
+            "the key of {} was ({}) when this migration began and is ({}) now",
+            table.name,
+            named.join(", "),
+            now.join(", ")
+        ),
+    )
+    .remedy(
+        "give the table its primary key or replica identity back (ALTER TABLE … REPLICA IDENTITY), if no row was written meanwhile; else `crossfade abort`, then start again",
+    )
 }

@@ -140,6 +140,9 @@ async fn compile(
             .map(|(i, _)| i)
             .collect();
         problems.extend(check_reads(module, spec, number, &reads));
+        if facts.relations.contains(&source.oid) {
+            problems.push(reads_table(module, spec, source));
+        }
         targets.push(Target {
             arbiter: arbiter(spec, table, &facts).unwrap_or_default(),
             table: table.clone(),
@@ -149,6 +152,7 @@ async fn compile(
             select: spec.select.clone(),
             depends: facts.depends,
             reads,
+            relations: facts.relations,
             rename_to: spec.rename_to.clone(),
         });
     }
@@ -202,6 +206,19 @@ fn check_reads(
             "order the targets so that what is read comes first; lookups are written first of all",
         ),
     )
+}
+
+/// Another row's change would not make this row's targets anew, and the switch may take the
+/// table's name away.
+fn reads_table(module: &Module, spec: &TargetSpec, source: &Table) -> Error {
+    Error::new(
+        Kind::Module,
+        format!(
+            "module {}, {}: it reads the table {} itself",
+            module.name, spec.file, source.name
+        ),
+    )
+    .remedy("read the relation `source`, which has the rows that are copied or have changed")
 }
 
 /// The unique index by which rows are matched: all its columns are produced, none

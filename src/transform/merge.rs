@@ -10,23 +10,35 @@ impl Plan {
     /// no longer produced go (children first), the others are upserted (parents
     /// first), rows that stay the same to the byte are not written.
     ///
-    /// The images are those of the touched keys that still exist.
+    /// The images are those of the touched keys that still exist. A statement that gives
+    /// a row has made a stray one: see [`Plan::strays`].
     #[must_use]
     pub fn merge(&self, active: &[usize]) -> Vec<String> {
-        self.merge_bound(&self.source_images(), &self.touched_keys(), active)
+        let (source, touched) = (self.source_images(), self.touched_keys());
+        self.merge_ending(&source, &touched, active, |stage| self.strays(stage))
     }
 
     /// The same for any definitions of `source` and of `touched`, which has the keys as
-    /// `k0, k1, …`.
+    /// `k0, k1, …`. Its statements end in `select 1`.
     #[must_use]
     pub fn merge_bound(&self, source: &str, touched: &str, active: &[usize]) -> Vec<String> {
+        self.merge_ending(source, touched, active, |_| "select 1".to_owned())
+    }
+
+    fn merge_ending(
+        &self,
+        source: &str,
+        touched: &str,
+        active: &[usize],
+        end: impl Fn(&[usize]) -> String,
+    ) -> Vec<String> {
         let stages = self.active_stages(active);
         if let [stage] = stages.as_slice() {
             let mut parts = vec![source.to_owned(), touched.to_owned()];
             parts.extend(stage.iter().map(|&i| self.new_rows(i)));
             parts.extend(stage.iter().rev().map(|&i| self.delete_vanished(i)));
             parts.extend(stage.iter().map(|&i| self.upsert(i)));
-            return vec![format!("with {}\nselect 1", parts.join(",\n"))];
+            return vec![format!("with {}\n{}", parts.join(",\n"), end(stage))];
         }
         // A later stage reads what an earlier one holds, so each stage is finished,
         // rows that vanish too, before the next is computed. Where one vanishes, the
@@ -45,9 +57,35 @@ impl Plan {
                 }
                 parts.extend(stage.iter().rev().map(|&i| self.delete_vanished(i)));
                 parts.extend(stage.iter().map(|&i| self.upsert(i)));
-                format!("with {}\nselect 1", parts.join(",\n"))
+                format!("with {}\n{}", parts.join(",\n"), end(stage))
             })
             .collect()
+    }
+
+    /// A row if one of the new rows of these targets carries a key that was not touched: it
+    /// would take the place of another source row's, whose own rows would go with the next
+    /// change of that key. So a `source_key` that is not the source's key, or a SELECT that
+    /// reads the table instead of `source`, comes to an end here.
+    fn strays(&self, stage: &[usize]) -> String {
+        let any: Vec<_> = stage
+            .iter()
+            .map(|&i| {
+                let t = &self.targets[i];
+                let held = |at: usize, value: &str| t.column(&t.key[at]).cast(value);
+                let new: Vec<_> = (0..t.key.len())
+                    .map(|n| held(n, &format!("n.{}", quote(&t.key[n]))))
+                    .collect();
+                let touched: Vec<_> = (0..t.key.len())
+                    .map(|n| held(n, &format!("k.k{n}")))
+                    .collect();
+                format!(
+                    "select from n{i} n where ({}) not in (select {} from touched k)",
+                    new.join(", "),
+                    touched.join(", ")
+                )
+            })
+            .collect();
+        format!("{} limit 1", any.join("\nunion all\n"))
     }
 
     /// Deletes every target row of the touched keys, children first.

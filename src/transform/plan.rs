@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::module::{Mode, Module};
 use super::reverse::Reverse;
+use crate::error::{Error, Kind};
 use crate::pg::QualifiedName;
 use crate::pg::catalog::{Column, Table};
 
@@ -40,6 +41,8 @@ pub struct Target {
     pub depends: Dependencies,
     /// Earlier targets of this module that the SELECT reads (positions).
     pub reads: Vec<usize>,
+    /// Every relation that the SELECT reads besides `source`, by OID.
+    pub relations: Vec<u32>,
     pub rename_to: Option<QualifiedName>,
 }
 
@@ -91,6 +94,29 @@ impl Plan {
     #[must_use]
     pub fn used_position(&self, column: usize) -> Option<usize> {
         self.used.binary_search(&column).ok()
+    }
+
+    /// The error of a row whose key is not that of the source row it is made of.
+    #[must_use]
+    pub fn stray(&self) -> Error {
+        let targets: Vec<_> = self
+            .row_targets()
+            .map(|(_, t)| format!("{} ({})", t.table.name, t.list(&t.key, "")))
+            .collect();
+        let key: Vec<_> = self.key_columns().map(Column::quoted).collect();
+        Error::new(
+            Kind::Module,
+            format!(
+                "module {}: a row for {} carries another key than the row of {} that it is made of",
+                self.module.name,
+                targets.join(" or "),
+                self.source.name
+            ),
+        )
+        .remedy(format!(
+            "name in source_key the columns that hold ({}) of the source row, and read its rows from `source`, not from the table",
+            key.join(", ")
+        ))
     }
 
     /// The key of an image, which has one value for each used column. The key's

@@ -92,6 +92,10 @@ async fn in_snapshot(
         sql.suspects(range, &active, PAGE)
     };
     let found = query(client, &find, range).await?;
+    // Such a row belongs to no key that could be decided.
+    if found.iter().any(|row| row.get(plan.key.len())) {
+        return Err(plan.stray());
+    }
     look.suspects = found
         .iter()
         .map(|row| (0..plan.key.len()).map(|i| row.get(i)).collect())

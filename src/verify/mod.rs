@@ -105,8 +105,7 @@ pub fn range_rows(batch_rows: u32) -> u32 {
 pub async fn sources(client: &Client, migration: i32, plans: Vec<Plan>) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for plan in plans {
-        let id =
-            migration::source_id(client, migration, &plan.module.name, plan.source.oid).await?;
+        let id = migration::source_id(client, migration, &plan).await?;
         let chunks = ChunkTable::new(id, &plan);
         let exists: bool = client
             .query_one("select to_regclass($1) is not null", &[&chunks.name()])

@@ -119,6 +119,6 @@ impl Session {
     async fn run_keys(&mut self, plan: &Plan, sql: &str, keys: &[Vec<Text>]) -> Result<()> {
         let arrays = key_arrays(keys.iter().map(Vec::as_slice), plan.key.len())?;
         let parameters: Vec<Parameter<'_>> = arrays.iter().map(|a| a as Parameter<'_>).collect();
-        self.run(sql, &parameters).await
+        self.run(sql, &parameters).await.map(drop)
     }
 }

@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use super::rows::{Change, Image, Rejected, image_arrays, key_arrays, key_strings};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::pg::{ConnInfo, connect};
 use crate::transform::Plan;
 
@@ -182,29 +182,31 @@ impl Session {
         self.prepared.clear();
     }
 
-    pub(super) async fn run(&mut self, sql: &str, arrays: &[Parameter<'_>]) -> Result<()> {
+    pub(super) async fn run(&mut self, sql: &str, arrays: &[Parameter<'_>]) -> Result<u64> {
         let types = vec![Type::TEXT_ARRAY; arrays.len()];
         let statement = self.prepare(sql, &types).await?;
-        self.client.execute(&statement, arrays).await?;
+        let rows = self.client.execute(&statement, arrays).await?;
         crate::metrics::table::APPLY_STATEMENTS_TOTAL.add(1);
-        Ok(())
+        Ok(rows)
     }
 
-    /// Runs statements over the images and keys of these changes.
+    /// Runs statements over the images and keys of these changes; how many rows each gave
+    /// or wrote.
     async fn run_over(
         &mut self,
         plan: &Plan,
         statements: &[String],
         changes: &[&Change],
-    ) -> Result<()> {
+    ) -> Result<Vec<u64>> {
         let images = image_arrays(changes.iter().copied(), plan.used.len())?;
         let keys = key_arrays(changes.iter().map(|c| c.key.as_slice()), plan.key.len())?;
         let mut arrays: Vec<Parameter<'_>> = images.iter().map(|a| a as Parameter<'_>).collect();
         arrays.extend(keys.iter().map(|a| a as Parameter<'_>));
+        let mut rows = Vec::new();
         for sql in statements {
-            self.run(sql, &arrays).await?;
+            rows.push(self.run(sql, &arrays).await?);
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Makes the active targets of the changed keys what the module makes of their
@@ -225,10 +227,12 @@ impl Session {
             return Ok(Vec::new());
         }
         let mut statements = plan.insert_lookups(&plan.source_images(), active);
+        let lookups = statements.len();
         statements.extend(plan.merge(active));
         match self.attempt(plan, &statements, changes).await? {
-            None => Ok(Vec::new()),
-            Some(_) => self.replace(plan, active, changes).await,
+            Ok(rows) if rows[lookups..].iter().any(|n| *n > 0) => Err(plan.stray()),
+            Ok(_) => Ok(Vec::new()),
+            Err(_) => self.replace(plan, active, changes).await,
         }
     }
 
@@ -257,7 +261,7 @@ impl Session {
             if part.is_empty() {
                 continue;
             }
-            let Some(error) = self.attempt(plan, &statements, part).await? else {
+            let Err(error) = self.attempt(plan, &statements, part).await? else {
                 continue;
             };
             if let [only] = part {
@@ -275,27 +279,27 @@ impl Session {
         Ok(rejected)
     }
 
-    /// Runs the statements under a savepoint. A row's fault is returned with the
-    /// transaction as it was before; any other error is an error.
+    /// Runs the statements under a savepoint; how many rows each gave or wrote. A row's
+    /// fault is returned with the transaction as it was before; any other error is an error.
     async fn attempt(
         &mut self,
         plan: &Plan,
         statements: &[String],
         changes: &[&Change],
-    ) -> Result<Option<crate::error::Error>> {
+    ) -> Result<std::result::Result<Vec<u64>, Error>> {
         self.client.batch_execute("savepoint attempt").await?;
         match self.run_over(plan, statements, changes).await {
-            Ok(()) => {
+            Ok(rows) => {
                 self.client
                     .batch_execute("release savepoint attempt")
                     .await?;
-                Ok(None)
+                Ok(Ok(rows))
             }
             Err(e) if e.is_bad_row() => {
                 self.client
                     .batch_execute("rollback to savepoint attempt; release savepoint attempt")
                     .await?;
-                Ok(Some(e))
+                Ok(Err(e))
             }
             Err(e) => Err(e),
         }

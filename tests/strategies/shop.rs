@@ -90,9 +90,7 @@ impl Shop {
             .await
             .unwrap();
         let plan = bind::bind(&mut client, &module).await.unwrap();
-        let source = migration::source_id(&client, row.id, &module.name, plan.source.oid)
-            .await
-            .unwrap();
+        let source = migration::source_id(&client, row.id, &plan).await.unwrap();
         let chunks = ChunkTable::new(source, &plan);
         back::create(&client, &plan, source).await.unwrap();
         place::remember(&client, source, &plan).await.unwrap();

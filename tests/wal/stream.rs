@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossfade::error::Kind;
 use crossfade::pg::slot::{self, Active};
-use crossfade::pg::{ConnInfo, Lsn, QualifiedName, SessionLimits, connect_with};
+use crossfade::pg::{ConnInfo, Lsn, SessionLimits, connect_with};
 use crossfade::wal::pgoutput::{Cell, Message, OldTuple, ReplicaIdentity};
 use crossfade::wal::reader::{self, Event, Frame, Stream, StreamOptions, Timing};
 use tokio_postgres::Client;
@@ -21,7 +21,7 @@ pub async fn prepare(client: &Client) -> Lsn {
         )
         .await
         .unwrap();
-    slot::create_publication(client, PUBLICATION, &[QualifiedName::new("public", "t")])
+    slot::create_publication(client, PUBLICATION, &["public.t".to_owned()].into())
         .await
         .unwrap();
     slot::create(client, "s", BOUND, true).await.unwrap()

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Check, check as gate};
 use crate::config::{Config, Strategy};
+use crate::cutover::sequences::Need;
 use crate::cutover::{Direction, sequences};
 use crate::error::Result;
 use crate::pg::{QualifiedName, quote};
@@ -53,7 +54,8 @@ pub(super) async fn check(
         }
     }
     for sequence in sequences::of(client, plan, direction).await? {
-        if !may_set(client, &sequence.name).await? {
+        let set = matches!(sequence.need, Need::Beyond(_));
+        if set && !may_set(client, &sequence.name).await? {
             missing.push(format!("no UPDATE on sequence {}", sequence.name));
             remedies.push(format!(
                 "GRANT SELECT, UPDATE ON SEQUENCE {} TO {role}",

@@ -73,12 +73,14 @@ impl Statements<'_> {
     }
 
     /// Up to `limit` keys of a range, lowest first, whose digests differ in one of
-    /// the targets `active`. Texts, one a key column.
+    /// the targets `active`. Texts, one a key column; behind them whether the module has
+    /// made a row with a key that no source row of the range has.
     #[must_use]
     pub fn suspects(&self, range: &Range, active: &[usize], limit: usize) -> String {
         let scope = Scope::Range(range.shape());
         let mut parts = vec![self.set_aside(), self.source(scope)];
         let mut sides = Vec::new();
+        let mut strays = Vec::new();
         for &i in active {
             if let Some((n, reverse)) = self.reverse().filter(|(n, _)| *n == i) {
                 let [old, rebuilt] = self.reverse_rows(reverse, scope);
@@ -116,8 +118,13 @@ impl Statements<'_> {
                 self.by_key(t, &self.target_rows(t, scope))
             ));
             sides.push(self.unequal_keys(i));
+            strays.push(format!(
+                "exists (select from verify_m{i} m where ({}) not in (select {} from source s))",
+                self.k("m.").join(", "),
+                self.source_keys().join(", ")
+            ));
         }
-        self.page(&parts, &sides, limit)
+        self.page(&parts, &sides, &strays, limit)
     }
 
     /// Keys whose two digests differ, or of which one side has none.
@@ -163,14 +170,18 @@ impl Statements<'_> {
                 self.comparable(&keys)
             ));
         }
-        self.page(&[self.set_aside()], &sides, limit)
+        self.page(&[self.set_aside()], &sides, &[], limit)
     }
 
-    fn page(&self, parts: &[String], sides: &[String], limit: usize) -> String {
+    fn page(&self, parts: &[String], sides: &[String], strays: &[String], limit: usize) -> String {
+        let stray = match strays {
+            [] => "false".to_owned(),
+            some => some.join(" or "),
+        };
         let names = self.k("").join(", ");
         let texts: Vec<_> = self.k("").iter().map(|k| format!("{k}::text")).collect();
         format!(
-            "with {},\nverify_found ({names}) as ({})\nselect {} from verify_found order by {} limit {limit}",
+            "with {},\nverify_found ({names}) as ({})\nselect {}, {stray} from verify_found order by {} limit {limit}",
             parts.join(",\n"),
             sides.join("\nunion\n"),
             texts.join(", "),

@@ -1,0 +1,1 @@
+alter table crossfade.source drop key_columns;

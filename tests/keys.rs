@@ -1,0 +1,287 @@
+//! What names a row: the source's key, the columns of a target that carry it, the replica
+//! identity by which the stream tells of it, and the numbers that are handed out for it.
+
+use crossfade::server::Options;
+
+mod support;
+
+use support::{Daemon, World};
+
+const ORDERS: &str = "create schema s; create schema t;
+    create table s.orders (id bigint primary key, alt bigint not null unique, note text);
+    insert into s.orders select g, g + 1, 'n' || g from generate_series(1, 900) g;";
+
+/// A module of one target, `t.orders`.
+fn module(world: &World, key: &str, select: &str) {
+    let toml = format!(
+        "source = \"s.orders\"\n[[target]]\ntable = \"t.orders\"\nsource_key = [\"{key}\"]\nselect = \"o.sql\"\n"
+    );
+    world.module("m", &[("transform.toml", &toml), ("o.sql", select)]);
+    world.config(&["m"], "");
+}
+
+/// What a command says on standard error, and its exit code.
+fn told(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = world.run(arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
+}
+
+/// A run that is refused before anything is made: neither publication nor slot.
+async fn assert_refused(world: &World, why: &str) {
+    let (code, text) = told(world, &["run"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains(why), "{text}");
+    let made = "select (select count(*) from pg_publication) + (select count(*) from pg_replication_slots)";
+    assert_eq!(world.get(made).await, "0", "{text}");
+}
+
+async fn streaming(world: &World) -> Daemon {
+    let daemon = world.daemon(&[]);
+    world.settled().await;
+    daemon
+}
+
+#[tokio::test]
+async fn a_source_key_of_other_columns_is_refused_before_anything_is_written() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql("create table t.orders (alt bigint primary key, id bigint not null, note text)")
+        .await;
+    module(&world, "alt", "select alt, id, note from source");
+    assert_refused(&world, "carries another key than the row of s.orders").await;
+    assert_eq!(world.get("select count(*) from t.orders").await, "0");
+}
+
+/// A module that keeps its word for most rows: the one row for which it does not must not
+/// take the place of another order's, whose own would go with it.
+#[tokio::test]
+async fn a_change_whose_row_carries_another_key_ends_the_stream_and_harms_nobody() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql("create table t.orders (id bigint primary key, note text)")
+        .await;
+    module(
+        &world,
+        "id",
+        "select case when note = 'odd' then id + 1 else id end as id, note from source",
+    );
+    let mut daemon = streaming(&world).await;
+    world
+        .sql("update s.orders set note = 'odd' where id = 500")
+        .await;
+    assert_eq!(daemon.exit().await, 2);
+    assert!(
+        daemon.log().contains("carries another key"),
+        "{}",
+        daemon.log()
+    );
+    let rows =
+        "select string_agg(id || note, ' ' order by id) from t.orders where id in (500, 501)";
+    assert_eq!(world.get(rows).await, "500n500 501n501");
+}
+
+/// The copy takes away nobody's row, so it need not look; the comparison does.
+#[tokio::test]
+async fn a_copied_row_that_carries_another_key_is_no_identical_pair() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql(
+            "create table t.orders (id bigint primary key, note text);
+             update s.orders set note = 'odd' where id = 500",
+        )
+        .await;
+    module(
+        &world,
+        "id",
+        "select case when note = 'odd' then id + 100000 else id end as id, note from source",
+    );
+    let _daemon = streaming(&world).await;
+    // As long as all is in one range the sums agree, and nothing is wrong with what is there.
+    world
+        .sql("set crossfade.session = 'on'; delete from t.orders where id = 100500")
+        .await;
+    let (code, text) = told(&world, &["verify"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("carries another key"), "{text}");
+}
+
+#[tokio::test]
+async fn a_select_that_reads_a_source_table_by_its_name_is_refused() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql(
+            "create table t.orders (id bigint primary key, note text);
+             create table s.other (id bigint primary key, note text);
+             create table t.other (id bigint primary key, note text)",
+        )
+        .await;
+    for select in [
+        "select o.id, o.note from s.orders o",
+        "select s.id, (select o.note from s.orders o where o.id = s.alt) as note from source s",
+    ] {
+        module(&world, "id", select);
+        assert_refused(&world, "it reads the table s.orders itself").await;
+    }
+    module(
+        &world,
+        "id",
+        "select s.id, o.note from source s left join s.other o on o.id = s.alt",
+    );
+    world.module(
+        "other",
+        &[
+            (
+                "transform.toml",
+                "source = \"s.other\"\n[[target]]\ntable = \"t.other\"\nsource_key = [\"id\"]\nselect = \"o.sql\"\n",
+            ),
+            ("o.sql", "select id, note from source"),
+        ],
+    );
+    world.config(&["m", "other"], "");
+    assert_refused(&world, "module m reads s.other, the source of module other").await;
+}
+
+/// Read by the new key, the log would name the rows of others.
+#[tokio::test]
+async fn another_replica_identity_than_at_the_beginning_ends_the_run_before_a_change_is_applied() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql("create table t.orders (id bigint primary key, note text)")
+        .await;
+    module(&world, "id", "select id, note from source");
+    let mut daemon = streaming(&world).await;
+    assert_eq!(daemon.stop().await, 0);
+    world
+        .sql("alter table s.orders replica identity using index orders_alt_key")
+        .await;
+    world
+        .sql("update s.orders set note = 'new' where id = 5")
+        .await;
+    let why = "the key of s.orders was (\"id\") when this migration began and is (\"alt\") now";
+    for command in ["run", "verify", "switch"] {
+        let (code, text) = told(&world, &[command]);
+        assert_eq!(code, Some(2), "{command}: {text}");
+        assert!(text.contains(why), "{command}: {text}");
+    }
+    // Given back, the run goes on and has lost nothing.
+    world
+        .sql("alter table s.orders replica identity default")
+        .await;
+    let _daemon = streaming(&world).await;
+    let differ = world
+        .difference("select id, note from s.orders", "t.orders")
+        .await;
+    assert_eq!(differ, (0, 0));
+}
+
+/// A publication must not make the application's own statements fail.
+#[tokio::test]
+async fn tables_whose_updates_the_server_would_refuse_once_published_are_refused() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id bigint primary key, alt bigint not null, note text,
+                 twice bigint generated always as (alt * 2) stored) partition by range (id);
+             create table s.\"Part \"\"1\"\"\" partition of s.orders for values from (0) to (1000);
+             insert into s.orders select g, g + 1, 'n' from generate_series(1, 900) g;
+             create table t.orders (id bigint primary key, note text);",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    let part = "s.\"Part \"\"1\"\"\"";
+    world
+        .sql(&format!("alter table {part} replica identity nothing"))
+        .await;
+    assert_refused(&world, "has no replica identity").await;
+    world
+        .sql(&format!(
+            "create unique index by_alt on {part} (alt);
+             alter table {part} replica identity using index by_alt"
+        ))
+        .await;
+    assert_refused(&world, "a replica identity of other columns than the key").await;
+    world
+        .sql(&format!("alter table {part} replica identity full"))
+        .await;
+    let version: i32 = world
+        .get("select current_setting('server_version_num')")
+        .await
+        .parse()
+        .unwrap();
+    if version >= 180_000 {
+        assert_refused(&world, "REPLICA IDENTITY FULL and generated columns").await;
+        world
+            .sql(&format!("alter table {part} replica identity default"))
+            .await;
+    }
+    let _daemon = streaming(&world).await;
+    world
+        .sql("update s.orders set note = 'new' where id < 10; delete from s.orders where id = 11")
+        .await;
+    world.caught_up().await;
+    let differ = world
+        .difference("select id, note from s.orders", "t.orders")
+        .await;
+    assert_eq!(differ, (0, 0));
+}
+
+#[tokio::test]
+async fn an_inheritance_child_without_a_key_is_written_on() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql(
+            "create table s.archived () inherits (s.orders); insert into s.archived values (1, 1, 'a');
+             create table t.orders (id bigint primary key, note text)",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    let _daemon = streaming(&world).await;
+    world
+        .sql("update s.archived set note = 'b'; update s.orders set note = 'c' where id = 7; delete from s.archived")
+        .await;
+    world.caught_up().await;
+    let differ = world
+        .difference("select id, note from only s.orders", "t.orders")
+        .await;
+    assert_eq!(differ, (0, 0));
+}
+
+/// Numbers that count downwards, numbers within a text, and those that no row shows yet.
+#[tokio::test]
+async fn every_sequence_of_the_new_tables_goes_on_where_the_old_one_stood() {
+    let world = World::with(Options::default()).await;
+    world
+        .sql(
+            "create schema s; create schema t; create sequence s.numbers; create sequence t.numbers;
+             create sequence t.codes;
+             create table s.orders (id int generated by default as identity (increment -1) primary key,
+                 no text not null unique default 'A-' || nextval('s.numbers'), code text);
+             create table t.orders (id int generated by default as identity (increment -1) primary key,
+                 no text not null unique default 'A-' || nextval('t.numbers'),
+                 label text default 'L' || nextval('t.codes'));
+             insert into s.orders (code) select 'x' from generate_series(1, 300);
+             select nextval('s.numbers');",
+        )
+        .await;
+    module(&world, "id", "select id, no, code as label from source");
+    let _daemon = streaming(&world).await;
+    assert_eq!(told(&world, &["verify"]).0, Some(0));
+    let output = world.run(&["switch"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    let note = "no number says how far they must be: t.codes of t.orders (label)";
+    assert!(text.contains(note), "{text}");
+    world
+        .sql("insert into t.orders (label) values ('first')")
+        .await;
+    let first = "select id || ' ' || no from t.orders where label = 'first'";
+    assert_eq!(world.get(first).await, "-301 A-302");
+}
