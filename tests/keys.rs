@@ -285,3 +285,148 @@ async fn every_sequence_of_the_new_tables_goes_on_where_the_old_one_stood() {
     let first = "select id || ' ' || no from t.orders where label = 'first'";
     assert_eq!(world.get(first).await, "-301 A-302");
 }
+
+/// Two rows of the source would share a row of the target.
+#[tokio::test]
+async fn a_key_that_the_target_would_round_is_refused() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id numeric primary key, note text);
+             create table t.orders (id int primary key, note text)",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    assert_refused(&world, "would make other values of the key's numeric").await;
+    world
+        .sql("alter table t.orders alter id type numeric")
+        .await;
+    module(&world, "id", "select 1::numeric as id, 'x' as note");
+    assert_refused(&world, "the SELECT does not read the relation `source`").await;
+}
+
+#[tokio::test]
+async fn rows_of_others_in_a_target_are_no_rows_to_compare_or_remove() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql(
+            "create table t.orders (id bigint primary key, note text);
+             create table t.archive () inherits (t.orders);",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    assert_refused(&world, "has inheritance children").await;
+    world
+        .sql(
+            "alter table t.archive no inherit t.orders;
+             create table s.us (id bigint primary key, note text)",
+        )
+        .await;
+    world.module(
+        "us",
+        &[
+            (
+                "transform.toml",
+                "source = \"s.us\"\n[[target]]\ntable = \"t.orders\"\nsource_key = [\"id\"]\nselect = \"o.sql\"\n",
+            ),
+            ("o.sql", "select id + 1000000 as id, note from source"),
+        ],
+    );
+    world.config(&["m", "us"], "");
+    assert_refused(&world, "several modules write t.orders").await;
+}
+
+/// Somebody rewrites the table by hand: the stream follows the one that was put aside.
+#[tokio::test]
+async fn a_table_that_was_replaced_by_another_of_its_name_is_not_switched() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql("create table t.orders (id bigint primary key, note text)")
+        .await;
+    module(&world, "id", "select id, note from source");
+    let _daemon = streaming(&world).await;
+    assert_eq!(told(&world, &["verify"]).0, Some(0));
+    world
+        .sql(
+            "alter table s.orders rename to \"Gone\";
+             create table s.orders (like s.\"Gone\" including all);
+             insert into s.orders select * from s.\"Gone\";
+             update s.orders set note = 'new' where id = 3",
+        )
+        .await;
+    let output = world.run(&["switch"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("s.orders is called s.\"Gone\" by now"),
+        "{text}"
+    );
+    // Nothing was renamed.
+    world
+        .sql("update s.orders set note = 'on' where id = 4")
+        .await;
+}
+
+/// No change in the log tells of rows that come with a partition.
+#[tokio::test]
+async fn a_partition_that_is_attached_with_its_rows_takes_the_certificate_away() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id bigint primary key, note text) partition by range (id);
+             create table s.first partition of s.orders for values from (0) to (1000);
+             insert into s.orders select g, 'n' from generate_series(1, 900) g;
+             create table t.orders (id bigint primary key, note text);",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    let _daemon = streaming(&world).await;
+    assert_eq!(told(&world, &["verify"]).0, Some(0));
+    world
+        .sql(
+            "create table s.second (like s.orders including all);
+             insert into s.second select g, 'n' from generate_series(1001, 1011) g;
+             alter table s.orders attach partition s.second for values from (1000) to (2000)",
+        )
+        .await;
+    let (code, text) = told(&world, &["switch"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("the certificate is void"), "{text}");
+    let (code, text) = told(&world, &["verify"]);
+    assert_eq!(code, Some(1), "{text}");
+}
+
+/// A role that may not use replication origins has none, and needs no right to drop it.
+#[tokio::test]
+async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql(
+            "create table t.orders (id bigint primary key, note text);
+             create role mover login replication;
+             grant create, temporary on database postgres to mover;
+             alter schema s owner to mover; alter schema t owner to mover;
+             alter table s.orders owner to mover; alter table t.orders owner to mover",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    let path = world.dir.join("crossfade.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("postgres://postgres"), "{text}");
+    std::fs::write(
+        &path,
+        text.replace("postgres://postgres", "postgres://mover"),
+    )
+    .unwrap();
+    let mut daemon = streaming(&world).await;
+    let (code, text) = told(&world, &["abort"]);
+    assert_eq!(code, Some(0), "{text}");
+    daemon.exit().await;
+    // The guards are gone: it is anybody's table again.
+    world.sql("insert into t.orders values (-1, 'mine')").await;
+}

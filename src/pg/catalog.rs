@@ -31,7 +31,7 @@ pub enum TableKind {
     Other(char),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Column {
     pub attnum: i16,
     pub name: String,

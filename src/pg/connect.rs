@@ -21,6 +21,8 @@ pub const PINNED: &[(&str, &str)] = &[
     ("bytea_output", "hex"),
     ("timezone", "UTC"),
     ("standard_conforming_strings", "on"),
+    ("xmloption", "content"),
+    ("array_nulls", "on"),
 ];
 
 /// What a transaction is where nothing else is said, whatever the role's own setting:

@@ -148,11 +148,12 @@ fn distinct(plans: &[Plan]) -> Result<Finding> {
             "no table is both source and target, nor read beside its own module",
         ));
     }
-    Ok(Finding::warning(
+    Err(Error::new(
+        Kind::Module,
         format!(
-            "several modules write {}: a delete in one source removes rows of that key, whichever module made them",
+            "several modules write {}: to each of them the rows of the others are rows too many, and a TRUNCATE of its source takes them away",
             shared.join(", ")
         ),
-        "make sure that no two of their sources have a key in common",
-    ))
+    )
+    .remedy("give each source a target of its own, a partition for one; only lookups can be shared"))
 }

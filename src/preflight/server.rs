@@ -13,6 +13,7 @@ pub(super) async fn check(client: &Client, scene: &Scene<'_>, report: &mut Repor
     report.add("connection", connection(client, scene).await);
     report.add("server_version", version(client).await);
     report.add("primary", primary(client).await);
+    report.add("encoding", encoding(client).await);
     report.add("wal_level", wal_level(client).await);
     report.add("replication_slots", slots(client, scene).await);
     report.add("wal_senders", senders(client, scene).await);
@@ -81,6 +82,20 @@ async fn version(client: &Client) -> Result<Finding> {
         format!("the server is PostgreSQL {text}; {OLDEST} or newer is needed"),
     )
     .remedy("upgrade the server"))
+}
+
+/// Such a database takes any bytes for text and converts none.
+async fn encoding(client: &Client) -> Result<Finding> {
+    let encoding = setting(client, "server_encoding").await?;
+    if encoding != "SQL_ASCII" {
+        return Ok(Finding::ok(format!(
+            "the database is encoded in {encoding}"
+        )));
+    }
+    Ok(Finding::warning(
+        "the database's encoding is SQL_ASCII: a text that is not valid UTF-8 ends the run",
+        "correct such texts first; the server does not know in which encoding they are",
+    ))
 }
 
 async fn primary(client: &Client) -> Result<Finding> {

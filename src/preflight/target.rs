@@ -91,6 +91,30 @@ pub(super) async fn check(
         cascades(client, target, siblings).await,
     );
     report.add("triggers", triggers(client, target, replica).await);
+    report.add("target_children", childless(client, target).await);
+}
+
+/// A DELETE on a table reaches its inheritance children, which hold the rows of somebody
+/// else.
+async fn childless(client: &Client, target: &Target) -> Result<Finding> {
+    let name = &target.table.name;
+    let row = client
+        .query_one(
+            "select string_agg(i.inhrelid::regclass::text, ', ' order by i.inhrelid::regclass::text)
+             from pg_catalog.pg_inherits i
+             join pg_catalog.pg_class c on c.oid = i.inhparent and c.relkind = 'r'
+             where i.inhparent = $1",
+            &[&target.table.oid],
+        )
+        .await?;
+    let Some(children) = row.get::<_, Option<String>>(0) else {
+        return Ok(Finding::ok(format!("{name} has no inheritance children")));
+    };
+    Err(Error::new(
+        Kind::Precondition,
+        format!("{name} has inheritance children, whose rows would be compared and removed as its own: {children}"),
+    )
+    .remedy("ALTER TABLE … NO INHERIT on each, or use partitions"))
 }
 
 fn privileges(target: &Target, row: &Row) -> Result<Finding> {

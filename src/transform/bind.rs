@@ -5,12 +5,13 @@
 
 use tokio_postgres::Client;
 
+use super::carried;
 use super::depend::{self, Facts};
 use super::module::{Mode, Module, TargetSpec};
 use super::plan::{Dependencies, Plan, Target};
 use super::reverse;
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::catalog::{self, Table, TableKind};
+use crate::pg::catalog::{self, Column, Table, TableKind};
 use crate::pg::{QualifiedName, quote};
 
 /// Where a module's tables stand now, where that is not under the names that the
@@ -238,6 +239,18 @@ fn arbiter(spec: &TargetSpec, table: &Table, facts: &Facts) -> Option<Vec<String
         .map(|u| u.columns.clone())
 }
 
+/// The source's key columns where the target is to carry them.
+fn key_columns<'a>(spec: &TargetSpec, source: &'a Table) -> Vec<&'a Column> {
+    match (spec.mode, source.key()) {
+        (Mode::Rows, Ok(key)) => key
+            .columns
+            .iter()
+            .filter_map(|c| source.column(c))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// What can be said of one target without running anything.
 fn check_target(
     module: &Module,
@@ -312,6 +325,26 @@ fn check_target(
                 table.name, source.name
             ),
             "list the target columns in the order of the source's key",
+        );
+    }
+    for (k, column) in spec.key.iter().zip(key_columns(spec, source)) {
+        if let Some(c) = table.column(k).filter(|c| carried::rounds(column, c)) {
+            refuse(
+                format!(
+                    "key column {} of {} is {}, which would make other values of the key's {}",
+                    c.quoted(),
+                    table.name,
+                    c.type_sql,
+                    column.type_sql
+                ),
+                "give it the type of the source's key: two rows could share a key",
+            );
+        }
+    }
+    if !facts.reads_source && !facts.relations.contains(&source.oid) {
+        refuse(
+            "the SELECT does not read the relation `source`".to_owned(),
+            "read it: it has the rows that are copied or have changed",
         );
     }
     if problems.is_empty() && arbiter(spec, table, facts).is_none() {

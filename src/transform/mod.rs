@@ -3,6 +3,7 @@
 
 pub mod again;
 pub mod bind;
+mod carried;
 pub mod depend;
 pub mod merge;
 pub mod module;

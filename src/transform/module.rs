@@ -269,8 +269,10 @@ fn select(path: &Path) -> Result<String> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|e| Error::new(Kind::Module, format!("cannot read {}: {e}", path.display())))
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::new(Kind::Module, format!("cannot read {}: {e}", path.display())))?;
+    // What some editors begin a file with, and no parser takes.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 #[cfg(test)]

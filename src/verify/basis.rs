@@ -1,4 +1,5 @@
-//! What a verification rests on: the modules' text and the columns they were bound to.
+//! What a verification rests on: the modules' text, the columns they were bound to, and
+//! which partitions the tables have.
 //!
 //! A plan is bound once and then used for a while. Should a column have changed its
 //! type meanwhile, the module's rows would be printed in the old one and every row
@@ -91,6 +92,7 @@ pub async fn current<C: GenericClient>(client: &C, subject: &Subject) -> Result<
         text.push_str(&lines.join("\n"));
         text.push('\n');
     }
+    text.push_str(&certificate::partitions(client, &oids).await?);
     let sum = Sha256::digest(text);
     Ok(Basis {
         module_hash: subject.module_hash.clone(),

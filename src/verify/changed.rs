@@ -203,7 +203,7 @@ async fn certified<C: GenericClient>(client: &C, subject: &Subject) -> Result<Ls
     let why = match certificate::read(client, subject.migration).await? {
         Some(c) if c.basis == basis => return Ok(c.applied_lsn),
         Some(Certificate { basis: other, .. }) if other.module_hash == basis.module_hash => {
-            "the certificate is void: columns of sources or targets have changed since"
+            "the certificate is void: columns or partitions of sources or targets have changed since"
         }
         Some(_) => "the certificate is void: it is of other modules",
         None => "there is no certificate of a clean verification",

@@ -46,6 +46,32 @@ fn moves(strategy: Strategy, plan: &Plan, direction: Direction) -> Vec<Move> {
     moves
 }
 
+/// Before the switch every table still has the name that the module gives it. One that has
+/// another was put aside by somebody, and what has its name now is a table that nobody
+/// has followed.
+fn in_place(plan: &Plan, direction: Direction) -> Check {
+    let source = (&plan.module.source, &plan.source.name);
+    let specs = plan.module.targets.iter().zip(&plan.targets);
+    let targets = specs.map(|(spec, target)| (&spec.table, &target.table.name));
+    let moved: Vec<_> = std::iter::once(source)
+        .chain(targets)
+        .filter(|(given, now)| direction == Direction::Forward && given != now)
+        .map(|(given, now)| format!("{given} is called {now} by now"))
+        .collect();
+    gate(
+        "tables",
+        moved.is_empty(),
+        match moved.as_slice() {
+            [] => format!(
+                "the tables of module {} are where they were",
+                plan.module.name
+            ),
+            _ => moved.join("; "),
+        },
+        "give the table its name back, or `crossfade abort` and begin anew with the one that has it now",
+    )
+}
+
 pub(super) async fn check(
     client: &Client,
     config: &Config,
@@ -53,9 +79,9 @@ pub(super) async fn check(
     direction: Direction,
 ) -> Result<Vec<Check>> {
     let moves = moves(config.switch.strategy, plan, direction);
+    let mut checks = vec![in_place(plan, direction)];
     // What is moved away makes room, and the view is dropped before the table returns.
     let moving: Vec<u32> = moves.iter().map(|m| m.oid).collect();
-    let mut checks = Vec::new();
     for Move { oid, from, to } in &moves {
         let from_view = config.switch.strategy == Strategy::View
             && direction == Direction::Back
