@@ -27,6 +27,7 @@ async fn main() -> Result<()> {
     let bench = Bench::start().await?;
     if argument("--only-lag", 0)? + argument("--only-paces", 0)? == 0 {
         bench.cost().await?;
+        bench.stream().await?;
     }
     if argument("--only-paces", 0)? == 0 {
         for rate in [500, 2000] {
@@ -37,7 +38,7 @@ async fn main() -> Result<()> {
 }
 
 /// Settings, from the defaults to the gentlest.
-const PACES: [(&str, &str, &str); 6] = [
+const PACES: [(&str, &str, &str); 7] = [
     ("defaults", "", ""),
     ("max_delay_ms = off", "", "max_delay_ms = \"off\""),
     ("max_delay_ms = 0.4", "", "max_delay_ms = 0.4"),
@@ -54,6 +55,11 @@ const PACES: [(&str, &str, &str); 6] = [
     (
         "workers = 1, batch_rows = 100, sleep_ms = 10, max_delay_ms = off",
         "workers = 1\nbatch_rows = 100\nsleep_ms = 10",
+        "max_delay_ms = \"off\"",
+    ),
+    (
+        "workers = 1, batch_rows = 50, sleep_ms = 5, max_delay_ms = off",
+        "workers = 1\nbatch_rows = 50\nsleep_ms = 5",
         "max_delay_ms = \"off\"",
     ),
 ];
@@ -295,6 +301,36 @@ impl Bench {
         application::row("beside a copy by crossfade", &runs[1], Some(alone));
         application::row("the same rows, as fast, by hand", &runs[3], Some(alone));
         application::row("with triggers, without any copy", &runs[2], Some(alone));
+        Ok(())
+    }
+
+    /// The application alone and beside the stream once everything is copied, in turns:
+    /// what is left when the copy costs nothing.
+    async fn stream(&self) -> Result<()> {
+        self.reset().await?;
+        let copied = self.crossfade(&["run", "--until", "copied"]).status()?;
+        if !copied.success() {
+            return Err(Error::new(
+                Kind::Io,
+                format!("the copy ended with {copied}"),
+            ));
+        }
+        self.client.batch_execute("checkpoint").await?;
+        let mut runs: [Vec<Run>; 2] = Default::default();
+        for _ in 0..self.rounds {
+            runs[0].push(self.application(self.rate)?);
+            // What came meanwhile is applied before the application goes on.
+            let daemon = Daemon(self.crossfade(&["run"]).spawn()?);
+            self.until(
+                "select active and confirmed_flush_lsn >= pg_current_wal_lsn() - 65536
+                 from pg_replication_slots where slot_name = 'crossfade_cost'",
+            )
+            .await?;
+            runs[1].push(self.application(self.rate)?);
+            drop(daemon);
+        }
+        let alone = application::row("alone, the copy complete", &runs[0], None);
+        application::row("beside the stream", &runs[1], Some(alone));
         Ok(())
     }
 }

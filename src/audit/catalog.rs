@@ -1,11 +1,14 @@
 //! Reads the catalog into a [`Database`]: a handful of queries for all tables at once,
 //! none of which takes a lock on a user's table.
 
+mod belongings;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_postgres::{Client, Row};
 
+use super::belongings::Belongings;
 use super::schema::{
     Action, Activity, Check, Column, ColumnStatistics, DataType, Database, ForeignKey, Identity,
     Index, IndexKey, Key, Sequence, Table, TableKind, TypeClass, Unread,
@@ -97,6 +100,7 @@ pub async fn read(client: &Client, schemas: &[String]) -> Result<Database> {
             index(table, &row);
         }
     }
+    belongings::read(client, &mut database.tables).await?;
     sum_partitions(&mut database.tables);
     database.sequences = sequences(client, schemas).await?;
     unreadable(&mut database);
@@ -165,6 +169,7 @@ fn table(row: &Row) -> Table {
             live_rows: unsigned(row.get(22)),
             dead_rows: unsigned(row.get(23)),
         },
+        belongings: Belongings::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! it. All reading is done in one read-only session.
 
 pub mod baseline;
+pub mod belongings;
 pub mod catalog;
 pub mod dependency;
 pub mod derivation;

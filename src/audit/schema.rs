@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::belongings::Belongings;
 use crate::pg::QualifiedName;
 
 /// Everything that an audit knows of a database without looking at its rows.
@@ -86,6 +87,7 @@ pub struct Table {
     /// Views and functions with a parsed body that read it.
     pub dependents: u32,
     pub activity: Activity,
+    pub belongings: Belongings,
 }
 
 /// Counted since the statistics were reset ([`Database::statistics_age`]).

@@ -3,6 +3,7 @@
 mod check;
 mod drift;
 mod lint;
+mod locks;
 mod new;
 mod repair;
 mod show;

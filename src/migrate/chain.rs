@@ -122,6 +122,7 @@ pub async fn run(
             direction,
             script,
             accepted: &options.accept,
+            traced: false,
         };
         run.go(observer).await?;
     }

@@ -18,6 +18,7 @@ use super::folder::{Down, Folder, Migration};
 use super::guard;
 use super::history::Direction;
 use super::snapshot::{Difference, Snapshot};
+use super::trace::Entry;
 use crate::error::{Error, Kind, Result};
 use crate::pg::ConnInfo;
 
@@ -65,6 +66,8 @@ pub struct Judged {
     pub details: Vec<String>,
     /// What could not be shown.
     pub notes: Vec<String>,
+    /// Statements that stop reads or writes of tables that were there before, both ways.
+    pub locks: Vec<Entry>,
 }
 
 /// What came out.
@@ -201,9 +204,13 @@ impl Checker<'_> {
         rows: &mut Contents,
         judged: &mut Judged,
     ) -> Result<Result<(), Error>> {
-        let outcome = self.scratch.apply(migration, Direction::Up).await;
-        let Err(error) = outcome else {
-            return Ok(Ok(()));
+        let outcome = self.scratch.trace(migration, Direction::Up).await;
+        let error = match outcome {
+            Ok(locks) => {
+                judged.locks = locks;
+                return Ok(Ok(()));
+            }
+            Err(error) => error,
         };
         lost(&error)?;
         if !(self.synthetic && error.is_bad_row()) {
@@ -215,7 +222,8 @@ impl Checker<'_> {
         judged.notes.push(
             "the rows that were made up do not fit it: from here on only seeds are used (NNNN_name.seed.sql)".to_owned(),
         );
-        Ok(self.scratch.apply(migration, Direction::Up).await)
+        let outcome = self.scratch.trace(migration, Direction::Up).await;
+        Ok(outcome.map(|locks| judged.locks = locks))
     }
 
     async fn there_and_back(
@@ -227,10 +235,13 @@ impl Checker<'_> {
     ) -> Result<()> {
         let down = migration.down()?.file.clone();
         let mut clean = true;
-        if let Err(e) = self.scratch.apply(migration, Direction::Down).await {
-            lost(&e)?;
-            judged.blame(Class::Broken, &down, format!("down fails: {e}"));
-            return self.rebuild(migration.number, false).await;
+        match self.scratch.trace(migration, Direction::Down).await {
+            Ok(locks) => judged.locks.extend(locks),
+            Err(e) => {
+                lost(&e)?;
+                judged.blame(Class::Broken, &down, format!("down fails: {e}"));
+                return self.rebuild(migration.number, false).await;
+            }
         }
         let found = self.scratch.snapshot().await?;
         let differences = self.states[&before].compare(&found);
@@ -384,6 +395,7 @@ impl Judged {
             file: migration.up.file.clone(),
             details: Vec::new(),
             notes: Vec::new(),
+            locks: Vec::new(),
         }
     }
 

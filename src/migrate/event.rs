@@ -6,6 +6,7 @@ use super::folder::Migration;
 use super::history::Direction;
 use super::lock::Lock;
 use super::script::Step;
+use super::trace::{Held, Relation};
 use super::watch::Seen;
 use crate::sql::Statement;
 
@@ -55,6 +56,21 @@ pub enum Event<'a> {
     Blind { what: &'a str },
     /// Something that an interrupted run had left behind.
     Mended { what: &'a str },
+    /// Before a transaction or a statement that makes its own; like the next two only of a
+    /// run that is traced.
+    Begun { relations: &'a [Relation] },
+    /// The locks after a statement, inside of its transaction.
+    Held {
+        statement: &'a Statement,
+        foreseen: &'a [Lock],
+        held: &'a [Held],
+    },
+    /// After a statement that has ended its own transactions.
+    Outside {
+        statement: &'a Statement,
+        foreseen: &'a [Lock],
+        relations: &'a [Relation],
+    },
     FileDone {
         migration: &'a Migration,
         direction: Direction,

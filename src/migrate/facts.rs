@@ -1,11 +1,14 @@
 //! What a database says about the tables that a migration touches: sizes, columns,
 //! what is proven about them.
 
+pub mod ties;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use self::ties::Ties;
 use super::lock::{Lock, Work};
 use crate::error::Result;
 use crate::sql::{Name, Operation, Statement};
@@ -82,6 +85,7 @@ pub struct Facts {
     pub tables: Vec<Table>,
     /// Index to table.
     pub indexes: Vec<(Name, Name)>,
+    pub ties: Ties,
     /// Schemas of the search path, in order.
     pub visible: Vec<String>,
     /// Whether a database was asked.
@@ -204,6 +208,7 @@ impl Facts {
             .query_one("select current_schemas(false)::text[]", &[])
             .await?;
         facts.visible = schemas.get(0);
+        facts.ties = Ties::gather(client, &names).await?;
         for row in client.query(INDEXES, &[&names]).await? {
             let name = |at: usize| Name {
                 schema: Some(row.get(at)),

@@ -3,6 +3,8 @@
 //! The table is PostgreSQL's own behaviour; a test runs the statements on a server and
 //! compares with `pg_locks`.
 
+mod ties;
+
 use std::fmt;
 
 use super::facts::Facts;
@@ -162,6 +164,17 @@ pub fn locks(statement: &Statement, facts: &Facts) -> Vec<Lock> {
             None => locks.push(lock),
         }
     }
+    let beyond = statement.parts.iter();
+    for lock in beyond.flat_map(|part| ties::beyond(&part.operation, facts)) {
+        // These names are full, those of the statement may not be.
+        match locks.iter_mut().find(|l| ties::is(&l.table, &lock.table)) {
+            Some(known) => {
+                known.mode = known.mode.max(lock.mode);
+                known.work = known.work.max(lock.work);
+            }
+            None => locks.push(lock),
+        }
+    }
     locks
 }
 
@@ -268,10 +281,12 @@ fn of(operation: &Operation, facts: &Facts) -> Vec<Lock> {
             index,
             concurrently,
         } => {
+            // The table itself is locked SHARE, but the index ACCESS EXCLUSIVE, and the plan
+            // of a query needs every index of its tables.
             let mode = if *concurrently {
                 ShareUpdateExclusive
             } else {
-                Share
+                AccessExclusive
             };
             let table = if *index {
                 facts.table_of_index(target)

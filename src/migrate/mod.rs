@@ -20,6 +20,7 @@ pub mod script;
 pub mod session;
 pub mod snapshot;
 pub mod syntax;
+pub mod trace;
 mod walk;
 pub mod watch;
 

@@ -6,6 +6,7 @@
 //! is looked up in the catalog. So a run that is killed at any point goes on where it
 //! stopped, and nothing is done twice.
 
+mod measure;
 mod steps;
 mod vacuum;
 
@@ -37,6 +38,8 @@ pub struct Run<'a> {
     pub script: &'a Script,
     /// Names given with `--accept`, for the log.
     pub accepted: &'a [String],
+    /// Whether the locks of each statement are looked at, for a [`Trace`](super::trace::Trace).
+    pub traced: bool,
 }
 
 /// A failed attempt, and what was seen meanwhile.
@@ -181,6 +184,7 @@ impl Run<'_> {
             error,
             seen: Seen::default(),
         };
+        self.look_before(observer).await.map_err(plain)?;
         let timeout = self.session.limits.lock_timeout.as_millis().to_string();
         let begin = format!("begin; set local lock_timeout = {}", literal(&timeout));
         client
@@ -193,6 +197,9 @@ impl Run<'_> {
             failpoint::hit(&format!("migrate.statement.{}", at + 1)).await;
             observer(Event::Statement { statement, locks });
             self.statement(statement, max_stall, observer).await?;
+            self.look_inside(statement, locks, observer)
+                .await
+                .map_err(plain)?;
         }
         note().await.map_err(plain)?;
         failpoint::hit("migrate.before_commit").await;

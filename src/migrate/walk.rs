@@ -142,7 +142,7 @@ impl Walk {
         session: &Session,
         statement: &Statement,
         record: &mut StepRecord,
-        note: impl AsyncFn(&StepRecord) -> Result<()>,
+        mut note: impl AsyncFnMut(&StepRecord) -> Result<()>,
     ) -> Result<bool, (Error, Seen)> {
         let mut after = record.clone();
         let work = async {

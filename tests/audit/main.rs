@@ -4,6 +4,7 @@
 mod program;
 
 mod plan;
+mod plan_belongings;
 mod plan_check;
 mod plan_claims;
 mod plan_indexes;

@@ -13,3 +13,4 @@ mod resume;
 mod shop;
 mod snapshot;
 mod state;
+mod trace;

@@ -7,6 +7,7 @@ mod conversion;
 
 use super::super::schema::{Column, Database, Table, TableKind};
 use super::backfill::Backfill;
+use super::belongings;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, slug, table};
 use super::not_null;
@@ -24,6 +25,8 @@ pub struct Change<'a> {
     /// Where values are kept that `backward` would not give back.
     kept: QualifiedName,
     conversion: Conversion,
+    /// Collation, operator classes and storage of the old column fit the new one.
+    stays_text: bool,
 }
 
 /// What becomes of a column, for now without its indexes: other changes may share them.
@@ -39,6 +42,10 @@ pub fn column<'a>(
     let Some(old) = of.column(column) else {
         return Err(format!("{} has no column {column}", of.name));
     };
+    let stays_text = old.data_type.class.is_text() && belongings::is_text(&conversion.to_type);
+    if !stays_text {
+        carry::sortable(of, column)?;
+    }
     Ok(Change {
         of,
         old,
@@ -53,6 +60,7 @@ pub fn column<'a>(
             format!("{}_{column}_kept", of.name.name),
         )),
         conversion,
+        stays_text,
     })
 }
 
@@ -60,7 +68,12 @@ pub fn column<'a>(
 /// that several of them share is built on all of the new columns once the last of these is
 /// there; the old one goes with the first column that goes, and is made again, on the way down,
 /// when that comes back as the last.
-pub fn migrations(changes: &[&Change<'_>], at: usize, names: &mut Names) -> Vec<Migration> {
+pub fn migrations(
+    database: &Database,
+    changes: &[&Change<'_>],
+    at: usize,
+    names: &mut Names,
+) -> Vec<Migration> {
     let change = changes[at];
     let (mut completed, mut ended) = (Vec::new(), Vec::new());
     for index in &change.of.indexes {
@@ -80,7 +93,7 @@ pub fn migrations(changes: &[&Change<'_>], at: usize, names: &mut Names) -> Vec<
     if change.old.not_null && change.conversion.unreadable == 0 {
         migrations.push(change.not_null(names));
     }
-    migrations.push(change.contract(&ended, names));
+    migrations.push(change.contract(database, &ended, names));
     migrations
 }
 
@@ -231,10 +244,22 @@ impl Change<'_> {
     fn expand(&self) -> Migration {
         let (old, new) = (ident(&self.old.name), ident(&self.new));
         let mut up = vec![format!(
-            "alter table {} add column {new} {}",
+            "alter table {} add column {new} {}{}",
             self.own(),
-            self.conversion.to_type
+            self.conversion.to_type,
+            if self.stays_text {
+                belongings::collation(self.of, &self.old.name)
+            } else {
+                String::new()
+            }
         )];
+        // Who may use the old one may use the new one, from the first moment.
+        up.extend(belongings::successor(
+            self.of,
+            &self.old.name,
+            (&self.of.name, &self.new),
+            self.stays_text,
+        ));
         up.extend(self.trigger());
         let mut up = together(up);
         up.push(
@@ -255,6 +280,10 @@ impl Change<'_> {
                 self.conversion.unreadable, self.of.name, self.old.name
             ));
         }
+        risks.extend(belongings::notes(
+            self.of,
+            std::slice::from_ref(&self.old.name),
+        ));
         Migration {
             phase: Phase::Expand,
             name: self.name("expand"),

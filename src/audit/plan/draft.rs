@@ -5,7 +5,7 @@ mod claim;
 mod extraction;
 mod settle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
@@ -21,6 +21,9 @@ use crate::pg::QualifiedName;
 use settle::Piece;
 
 pub struct Draft<'a> {
+    /// As it is now.
+    whole: &'a Database,
+    /// Without the indexes that the plan drops.
     database: &'a Database,
     names: Names,
     /// What is planned, with the findings, in their order.
@@ -34,8 +37,8 @@ pub struct Draft<'a> {
     keys: Vec<(QualifiedName, extract::Reference)>,
     /// Primary keys that it adds: their columns.
     primary: Vec<(QualifiedName, Vec<String>)>,
-    /// Columns that go away: nothing else is planned for them.
-    leaving: BTreeSet<(QualifiedName, String)>,
+    /// Columns that go away, with the findings: nothing else is planned for them.
+    leaving: BTreeMap<(QualifiedName, String), String>,
     /// Columns that the plan's keys and references stand on: they stay as they are.
     held: BTreeSet<(QualifiedName, String)>,
 }
@@ -50,8 +53,9 @@ struct Split {
 impl<'a> Draft<'a> {
     /// `remaining` is the database without the indexes that the plan drops; their names are
     /// taken until then.
-    pub fn new(database: &Database, remaining: &'a Database) -> Self {
+    pub fn new(database: &'a Database, remaining: &'a Database) -> Self {
         Self {
+            whole: database,
             database: remaining,
             names: Names::of(database),
             pieces: Vec::new(),
@@ -61,7 +65,7 @@ impl<'a> Draft<'a> {
             planned: BTreeSet::new(),
             keys: Vec::new(),
             primary: Vec::new(),
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             held: BTreeSet::new(),
         }
     }
@@ -136,8 +140,12 @@ impl<'a> Draft<'a> {
             Fix::DropIndex {
                 table,
                 index,
-                definition,
-            } => one(index::drop(self.table(table)?, index, definition)),
+                definition: _,
+            } => {
+                let whole = self.whole.table(table);
+                let made = whole.and_then(|of| index::drop(self.whole, of, index));
+                one(made.ok_or_else(|| format!("{table} has no index {index}"))?)
+            }
             Fix::Reindex { table, index } => one(index::rebuild(self.table(table)?, index)),
             Fix::AddForeignKey { .. } => self.foreign_key(fix),
             Fix::ValidateForeignKey {
@@ -156,11 +164,6 @@ impl<'a> Draft<'a> {
                 let of = self.table(table)?;
                 let key = of.foreign_keys.iter().find(|f| &f.name == constraint);
                 let key = key.ok_or_else(|| format!("{table} has no constraint {constraint}"))?;
-                if key.deferrable {
-                    return Err(format!(
-                        "{constraint} is deferrable: how it would have to be made again is not known to the plan"
-                    ));
-                }
                 one(reference::drop(of, key))
             }
             Fix::ConvertTimestamp {
@@ -199,7 +202,7 @@ impl<'a> Draft<'a> {
             Fix::SplitJson { .. } | Fix::SplitList { .. } | Fix::SplitRepeatingGroup { .. } => {
                 self.split(finding, fix).map(|()| Vec::new())
             }
-            Fix::ExtractTable { .. } => self.extract(fix),
+            Fix::ExtractTable { .. } => self.extract(finding, fix),
             Fix::DropColumn {
                 table,
                 column,
@@ -208,7 +211,7 @@ impl<'a> Draft<'a> {
                 self.goes(table, column)?;
                 let of = self.table(table)?;
                 let made = leave::derived(database, of, column, derivation, &mut self.names)?;
-                self.leaving.insert((table.clone(), column.clone()));
+                self.leaves(table, column, finding);
                 Ok(made.into_iter().map(Piece::from).collect())
             }
             Fix::Rename { table, column, to } => Err(format!(
@@ -312,7 +315,7 @@ impl<'a> Draft<'a> {
         };
         for column in child.moved() {
             self.goes(parent, &column)?;
-            self.leaving.insert((parent.clone(), column));
+            self.leaves(parent, &column, finding);
         }
         let children = [Some(child.clone()), child.remainder()]
             .into_iter()
@@ -361,7 +364,7 @@ impl Draft<'_> {
                     }
                 }
             }
-            migrations.push(module.expand());
+            migrations.push(module.expand(of));
             migrations.push(module.foreign_keys(&mut self.names));
             for migration in migrations {
                 self.pieces.push((migration.into(), split.finding.clone()));

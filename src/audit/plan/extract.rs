@@ -3,6 +3,7 @@
 use super::super::fix::KeyColumn;
 use super::super::schema::{Database, Table};
 use super::backfill::Backfill;
+use super::belongings;
 use super::leave;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, list, slug, table};
@@ -62,7 +63,7 @@ pub fn table_of(
         )?);
     }
     migrations.push(split.release(names));
-    migrations.push(split.contract());
+    migrations.push(split.contract(database));
     Ok(migrations)
 }
 
@@ -129,15 +130,14 @@ impl<'a> Split<'a> {
             .determinant
             .iter()
             .chain(self.extraction.dependents);
-        let mut columns: Vec<_> = both
-            .map(|c| format!("{} {}", ident(&c.name), c.type_sql))
-            .collect();
+        let mut columns: Vec<_> = both.map(|c| self.column(c)).collect();
         columns.push(format!("primary key ({})", list(&self.key)));
         let target = table(&self.target);
         let mut up = vec![format!(
             "create table {target} (\n    {}\n)",
             columns.join(",\n    ")
         )];
+        up.extend(self.belongings());
         up.extend(self.keep_up());
         let mut up = together(up);
         up.push(self.fill());
@@ -166,6 +166,26 @@ impl<'a> Split<'a> {
             up: Script::Statements(up),
             down: Script::Transaction(down),
         }
+    }
+
+    fn column(&self, column: &KeyColumn) -> String {
+        let collation = belongings::collation(self.extraction.of, &column.name);
+        format!("{} {}{collation}", ident(&column.name), column.type_sql)
+    }
+
+    /// Who may use the old columns may use them here, and the trigger writes for whoever writes
+    /// the old table.
+    fn belongings(&self) -> Vec<String> {
+        let of = self.extraction.of;
+        let mut statements = belongings::beside(of, &self.target);
+        statements.extend(belongings::writers(of, &self.target));
+        let old = self.from.iter().chain(&self.moved);
+        let new = self.key.iter().chain(&self.values);
+        for (old, new) in old.zip(new) {
+            let place = (&self.target, &new[..]);
+            statements.extend(belongings::successor(of, old, place, true));
+        }
+        statements
     }
 
     /// The trigger that brings what the old columns are told to the new table.
@@ -325,7 +345,7 @@ impl<'a> Split<'a> {
         }
     }
 
-    fn contract(&self) -> Migration {
+    fn contract(&self, database: &Database) -> Migration {
         let (of, own) = (self.extraction.of, self.own());
         let drops: Vec<_> = self
             .moved
@@ -336,18 +356,23 @@ impl<'a> Split<'a> {
             .extraction
             .dependents
             .iter()
-            .map(|c| format!("add column {} {}", ident(&c.name), c.type_sql))
+            .map(|c| format!("add column {}", self.column(c)))
             .collect();
         let mut down = vec![format!("alter table {own} {}", adds.join(", "))];
         down.extend(leave::defaults(of, &self.moved));
+        let moved = self.moved.iter();
+        down.extend(moved.flat_map(|c| belongings::column(database, of, c)));
+        let mut down = together(down);
         down.push(self.refill());
-        down.extend(leave::beside(of, &self.moved));
+        down.extend(leave::beside(database, of, &self.moved));
+        let mut up = leave::indexes(database, of, &self.moved);
+        up.push(format!("alter table {own} {}", drops.join(", ")));
         Migration {
             phase: Phase::Contract,
             name: self.name("contract"),
             about: format!("Drops ({}) of {own}.", list(&self.moved)),
-            risks: Vec::new(),
-            up: Script::Transaction(vec![format!("alter table {own} {}", drops.join(", "))]),
+            risks: belongings::notes(of, &self.moved),
+            up: Script::Transaction(up),
             down: Script::Statements(down),
         }
     }

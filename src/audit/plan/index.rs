@@ -1,6 +1,7 @@
 //! Indexes and primary keys: built and dropped without holding writers up.
 
 use super::super::schema::{Database, Table, TableKind};
+use super::belongings::{self, index_again};
 use super::migration::{Migration, Phase, Script};
 use super::name::{Names, ident, list, slug, table};
 use crate::pg::QualifiedName;
@@ -138,15 +139,11 @@ fn partitioned(
 
 /// An index that nothing needs.
 #[must_use]
-pub fn drop(of: &Table, index: &QualifiedName, definition: &str) -> Migration {
+pub fn drop(database: &Database, of: &Table, index: &QualifiedName) -> Option<Migration> {
+    let dropped = of.indexes.iter().find(|i| &i.name == index)?;
     let partitioned = of.kind == TableKind::Partitioned;
     let concurrently = if partitioned { "" } else { "concurrently " };
-    let create = if partitioned {
-        definition.to_owned()
-    } else {
-        concurrent(definition)
-    };
-    Migration {
+    Some(Migration {
         phase: Phase::Expand,
         name: format!("drop_index_{}", slug(&index.name)),
         about: format!("Drops the index {} of {}.", table(index), table(&of.name)),
@@ -155,8 +152,8 @@ pub fn drop(of: &Table, index: &QualifiedName, definition: &str) -> Migration {
             table(index)
         )],
         up: Script::Statements(vec![format!("drop index {concurrently}{}", table(index))]),
-        down: Script::Statements(vec![create]),
-    }
+        down: Script::Statements(index_again(database, of, dropped)),
+    })
 }
 
 /// `CREATE INDEX …` with CONCURRENTLY in it.
@@ -254,7 +251,7 @@ pub fn primary_key(
         ident(&index),
         ident(&index)
     )];
-    let down = vec![
+    let mut down = vec![
         format!(
             "alter table {} drop constraint {}",
             table(own),
@@ -262,6 +259,9 @@ pub fn primary_key(
         ),
         concurrent(&definition),
     ];
+    if let Some(old) = of.indexes.iter().find(|i| i.name.name == index) {
+        down.extend(belongings::index(of, old));
+    }
     migrations.push(Migration {
         phase: Phase::Expand,
         name: format!("primary_key_{}", slug(&own.name)),

@@ -2,12 +2,11 @@
 
 use super::super::schema::{Check, Database, Index, Table};
 use super::backfill::Backfill;
-use super::index::concurrent;
-use super::migration::{Migration, Phase, Script};
+use super::belongings;
+use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, slug, table};
 use super::not_null;
 use super::reference;
-use crate::pg::ident::literal;
 use crate::sql::token;
 
 /// A column that follows from the others of its row. Two files: the first lets writers leave
@@ -39,11 +38,15 @@ pub fn derived(
     filled.extend(mandatory(of, &leaving, names));
     let mut back = vec![format!(
         "alter table {own} add column {name} {}",
-        old.data_type.sql
+        belongings::typed(of, old)
     )];
     back.extend(defaults(of, &leaving));
+    back.extend(belongings::column(database, of, column));
+    let mut back = together(back);
     back.push(fill);
-    back.extend(beside(of, &leaving));
+    back.extend(beside(database, of, &leaving));
+    let mut drop = indexes(database, of, &leaving);
+    drop.push(format!("alter table {own} drop column {name}"));
     let stem = slug(&format!("{}_{column}", of.name.name));
     Ok(vec![
         Migration {
@@ -62,8 +65,8 @@ pub fn derived(
             phase: Phase::Contract,
             name: format!("drop_{stem}"),
             about: format!("Drops {own}.{name}."),
-            risks: Vec::new(),
-            up: Script::Transaction(vec![format!("alter table {own} drop column {name}")]),
+            risks: belongings::notes(of, &leaving),
+            up: Script::Transaction(drop),
             down: Script::Statements(back),
         },
     ])
@@ -88,21 +91,51 @@ pub fn refuse(database: &Database, of: &Table, leaving: &[String]) -> Result<(),
             ));
         }
     }
-    // An index that has other columns, too, would vanish with one that goes, and what is found
-    // by the others with it.
-    let shared = of.indexes.iter().find(|i| {
-        let mut columns = i
-            .keys
-            .iter()
-            .map(|k| k.column.as_ref())
-            .chain(i.included.iter().map(Some));
-        let goes = |c: Option<&String>| c.is_some_and(|c| leaving.contains(c));
-        columns.clone().any(goes) && !columns.all(goes)
+    for column in leaving {
+        if !of.belongings.column(column).sequences.is_empty() {
+            return Err(format!(
+                "{}.{column} has a sequence that would vanish with it: give that to another column, or to none, first",
+                of.name
+            ));
+        }
+    }
+    let family = belongings::family(database, of);
+    family.iter().try_for_each(|of| indexed(of, leaving))?;
+    checked(of, &family, leaving)
+}
+
+/// No index or constraint has other columns beside those that leave.
+fn indexed(of: &Table, leaving: &[String]) -> Result<(), String> {
+    for index in of.indexes.iter().filter(|i| goes(of, i, leaving)) {
+        if index.constraint.is_some() {
+            return Err(format!(
+                "the constraint {} has it, and would vanish with it: drop or replace the constraint first",
+                index.name.name
+            ));
+        }
+        // It would vanish with one that goes, and what is found by the others with it.
+        let uses = of.belongings.index(&index.name).uses;
+        if uses.iter().any(|c| !leaving.contains(c)) {
+            return Err(format!(
+                "the index {} has it beside columns that stay, and would vanish with it: replace the index first",
+                index.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// No check does, and none is a single partition's, which nothing would make again.
+fn checked(of: &Table, family: &[&Table], leaving: &[String]) -> Result<(), String> {
+    let own = |c: &&Check| of.checks.iter().any(|own| own.name == c.name);
+    let stray = family.iter().flat_map(|t| t.checks.iter()).find(|c| {
+        let mut columns = columns_of(of, c).into_iter();
+        !own(c) && columns.any(|c| leaving.contains(&c))
     });
-    if let Some(index) = shared {
+    if let Some(check) = stray {
         return Err(format!(
-            "the index {} has it beside columns that stay, and would vanish with it: replace the index first",
-            index.name
+            "the CHECK {} of a partition has it, and would vanish with it: replace it first",
+            check.name
         ));
     }
     let shared = of.checks.iter().find(|c| {
@@ -115,6 +148,32 @@ pub fn refuse(database: &Database, of: &Table, leaving: &[String]) -> Result<(),
             check.name
         ))
     })
+}
+
+/// Whether an index needs one of the columns, in its keys, expressions or condition.
+fn goes(of: &Table, index: &Index, leaving: &[String]) -> bool {
+    let uses = of.belongings.index(&index.name).uses;
+    uses.iter().any(|c| leaving.contains(c))
+}
+
+/// Drops the indexes that are over more than a column that goes.
+pub fn indexes(database: &Database, of: &Table, leaving: &[String]) -> Vec<String> {
+    let indexes = gone(database, of, leaving);
+    belongings::more_than_one_column(indexes.into_iter().map(|(_, index)| index))
+}
+
+/// The indexes that go, those of partitions by themselves where they are not a part of one.
+fn gone<'d>(
+    database: &'d Database,
+    of: &'d Table,
+    leaving: &[String],
+) -> Vec<(&'d Table, &'d Index)> {
+    let family = belongings::family(database, of).into_iter();
+    family
+        .flat_map(|t| t.indexes.iter().map(move |i| (t, i)))
+        .filter(|(t, i)| goes(t, i, leaving))
+        .filter(|(t, i)| t.belongings.index(&i.name).parent.is_none())
+        .collect()
 }
 
 /// The columns that a CHECK names.
@@ -155,17 +214,12 @@ pub fn mandatory(of: &Table, columns: &[String], names: &mut Names) -> Vec<Strin
         .collect()
 }
 
-/// Indexes, checks and comments of columns that came back and are filled.
-pub fn beside(of: &Table, columns: &[String]) -> Vec<String> {
+/// Indexes and checks of columns that came back and are filled.
+pub fn beside(database: &Database, of: &Table, columns: &[String]) -> Vec<String> {
     let own = table(&of.name);
     let mut statements = Vec::new();
-    let indexed = |i: &&Index| {
-        let mut all = i.keys.iter().filter_map(|k| k.column.as_ref());
-        i.constraint.is_none()
-            && (all.any(|c| columns.contains(c)) || i.included.iter().any(|c| columns.contains(c)))
-    };
-    for index in of.indexes.iter().filter(indexed) {
-        statements.push(concurrent(&index.definition));
+    for (of, index) in gone(database, of, columns) {
+        statements.extend(belongings::index_again(database, of, index));
     }
     for check in &of.checks {
         if !columns_of(of, check).iter().any(|c| columns.contains(c)) {
@@ -179,15 +233,7 @@ pub fn beside(of: &Table, columns: &[String]) -> Vec<String> {
         if check.valid {
             statements.push(format!("alter table {own} validate constraint {name}"));
         }
-    }
-    for column in columns.iter().filter_map(|c| of.column(c)) {
-        if let Some(comment) = &column.comment {
-            statements.push(format!(
-                "comment on column {own}.{} is {}",
-                ident(&column.name),
-                literal(comment).trim_start()
-            ));
-        }
+        statements.extend(belongings::constraint(of, &check.name));
     }
     statements
 }

@@ -6,6 +6,7 @@
 //! the modules, and what takes something away comes last (contract).
 
 mod backfill;
+mod belongings;
 pub mod child;
 mod convert;
 mod cover;
@@ -22,6 +23,7 @@ mod not_null;
 mod readme;
 mod reference;
 mod remains;
+mod statistics;
 mod steps;
 mod write;
 

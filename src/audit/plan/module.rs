@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::super::schema::Table;
+use super::belongings;
 use super::child::Child;
 use super::migration::{Migration, Phase, Script};
 use super::name::{Names, ident, kept, list, slug, table};
@@ -110,10 +111,12 @@ impl Module {
         )
     }
 
-    /// The new tables, empty.
+    /// The new tables, empty; `of` is the parent, and who may use it may use them.
     #[must_use]
-    pub fn expand(&self) -> Migration {
-        let creates = self.children.iter().map(Child::create).collect();
+    pub fn expand(&self, of: &Table) -> Migration {
+        let mut creates: Vec<String> = self.children.iter().map(Child::create).collect();
+        let new = self.children.iter().map(|c| &c.name);
+        creates.extend(new.flat_map(|name| belongings::beside(of, name)));
         let drops = self
             .children
             .iter()

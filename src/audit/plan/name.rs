@@ -113,6 +113,7 @@ pub struct Names {
     constraints: BTreeSet<(QualifiedName, String)>,
     columns: BTreeSet<(QualifiedName, String)>,
     functions: BTreeSet<(String, String)>,
+    statistics: BTreeSet<(String, String)>,
 }
 
 impl Names {
@@ -137,6 +138,12 @@ impl Names {
                 .chain(table.keys().map(|k| &k.name))
             {
                 names.constraints.insert((own.clone(), constraint.clone()));
+            }
+            for statistics in &table.belongings.statistics {
+                let name = &statistics.name;
+                names
+                    .statistics
+                    .insert((name.schema.clone(), name.name.clone()));
             }
             for column in &table.columns {
                 names.columns.insert((own.clone(), column.name.clone()));
@@ -203,6 +210,16 @@ impl Names {
     }
 
     /// A function or trigger of the plan's own.
+    /// A statistics object's, in the schema of the one that it follows.
+    pub fn statistics(&mut self, old: &QualifiedName, stem: &str) -> QualifiedName {
+        let schema = old.schema.clone();
+        let name = Self::free(stem, "_stat", |n| {
+            self.statistics.contains(&(schema.clone(), n.to_owned()))
+        });
+        self.statistics.insert((schema.clone(), name.clone()));
+        QualifiedName::new(schema, name)
+    }
+
     pub fn function(&mut self, table: &QualifiedName, what: &str, end: &str) -> QualifiedName {
         let schema = table.schema.clone();
         let name = Self::free(&format!("{}_{what}", table.name), end, |n| {

@@ -29,6 +29,16 @@ fn last(plan: &Plan, phase: Phase) -> Option<usize> {
         .map(|at| at + 1)
 }
 
+/// The last of those that only drop statistics objects.
+fn statistics(plan: &Plan) -> Option<usize> {
+    plan.migrations
+        .iter()
+        .rposition(|m| {
+            m.migration.phase == Phase::Contract && m.migration.name.starts_with("statistics_")
+        })
+        .map(|at| at + 1)
+}
+
 fn steps(out: &mut String, plan: &Plan) {
     out.push_str("\n## In this order\n\nFrom this folder, with the database in `CROSSFADE_SOURCE_URL` or in the configuration.\n\n");
     let mut number = 0;
@@ -48,16 +58,35 @@ fn steps(out: &mut String, plan: &Plan) {
         move_rows(out, plan, &mut step);
     }
     if last(plan, Phase::Contract).is_some() {
+        let first = statistics(plan)
+            .map(|number| format!("crossfade migrate {MIGRATIONS} up --to {number}\n   "))
+            .unwrap_or_default();
+        let why = if first.is_empty() {
+            ""
+        } else {
+            "\n   Statistics objects go first, in a run of their own: in one with the columns they are over they\n   would count as lost with these, and be refused."
+        };
         step(
             out,
             &format!(
-                "**Contract.** Only when every client reads and writes the new columns and tables.\n\n   ```\n   crossfade migrate {MIGRATIONS} up\n   ```\n"
+                "**Contract.** Only when every client reads and writes the new columns and tables.{why}\n\n   ```\n   {first}crossfade migrate {MIGRATIONS} up\n   ```\n"
             ),
         );
     }
+    let over = plan
+        .migrations
+        .iter()
+        .position(|m| m.migration.name.starts_with("new_statistics_"))
+        .map(|at| {
+            format!(
+                " Below {at} in two runs, the first of them `down --to {at}`: statistics objects go\n\
+                 before the columns they are over."
+            )
+        })
+        .unwrap_or_default();
     let _ = writeln!(
         out,
-        "Back: `crossfade migrate {MIGRATIONS} down --to N`, which restores what was there, values\nincluded.\n\n\
+        "Back: `crossfade migrate {MIGRATIONS} down --to N`, which restores what was there, values\nincluded.{over}\n\n\
          - These migrations have a history of their own, so that their numbers are not in the way of yours.\n  \
          To make them yours, copy them into your folder under its next numbers.\n\
          - A smaller plan: `--rule` and `--ignore` of `crossfade audit`.\n\

@@ -1,6 +1,7 @@
 //! Foreign keys: checked for new rows first, for those that are there afterwards.
 
 use super::super::schema::{Action, Database, ForeignKey, Table, TableKind};
+use super::belongings;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, kept, list, slug, table};
 use crate::pg::QualifiedName;
@@ -259,29 +260,36 @@ fn joined(left: (&str, &[String]), right: (&str, &[String])) -> String {
 pub fn drop(of: &Table, key: &ForeignKey) -> Migration {
     let own = table(&of.name);
     let name = ident(&key.name);
+    // How it was declared the server knows best.
+    let definition = of
+        .belongings
+        .constraints
+        .get(&key.name)
+        .map_or_else(String::new, |c| c.definition.clone());
+    let add = format!("alter table {own}\n    add constraint {name} {definition}");
+    let mut risks = Vec::new();
+    let mut down = if of.kind == TableKind::Partitioned {
+        risks.push(format!(
+            "the way down checks every row of {} while writers wait: on a partitioned table it cannot be NOT VALID first",
+            of.name
+        ));
+        vec![add]
+    } else {
+        let validate = format!("alter table {own} validate constraint {name}");
+        let validate = key.valid.then_some(validate);
+        [Some(format!("{add} not valid")), validate]
+            .into_iter()
+            .flatten()
+            .collect()
+    };
+    down.extend(belongings::constraint(of, &key.name));
     Migration {
         phase: Phase::Expand,
         name: format!("drop_foreign_key_{}", slug(&key.name)),
         about: format!("Drops the foreign key {name} of {own}."),
-        risks: Vec::new(),
+        risks,
         up: Script::Transaction(vec![format!("alter table {own} drop constraint {name}")]),
-        down: Script::Statements(
-            [
-                Some(format!(
-                    "alter table {own}\n    add constraint {name} foreign key ({}) references {} ({}){}{} not valid",
-                    list(&key.columns),
-                    table(&key.referenced),
-                    list(&key.referenced_columns),
-                    action("delete", key.on_delete),
-                    action("update", key.on_update)
-                )),
-                key.valid
-                    .then(|| format!("alter table {own} validate constraint {name}")),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-        ),
+        down: Script::Statements(down),
     }
 }
 

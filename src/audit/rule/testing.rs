@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::audit::belongings::Belongings;
 use crate::audit::facts::{Facts, Thresholds};
 use crate::audit::finding::Finding;
 use crate::audit::probe::{Sample, SampledColumn};
@@ -49,6 +50,7 @@ pub fn table(name: &str, columns: &[&str]) -> Table {
         index_bytes: 0,
         dependents: 0,
         activity: Activity::default(),
+        belongings: Belongings::default(),
     };
     if table.columns.first().is_some_and(|c| c.name == "id") {
         table = table.key(&["id"]);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Context, Place};
+use super::{Context, Place, locks};
 use crate::commands::Output;
 use crate::error::Result;
 use crate::migrate::check::{self, Judged, Options, Report};
@@ -75,7 +75,11 @@ fn line(judged: &Judged, width: usize) -> String {
             let _ = writeln!(text, "{:width$}{indent}{part}", "");
         }
     }
-    for note in &judged.notes {
+    for line in locks::lines(&judged.locks) {
+        let _ = writeln!(text, "{:width$}    {line}", "");
+    }
+    let surprises = locks::surprises(&judged.locks);
+    for note in judged.notes.iter().chain(&surprises) {
         let _ = writeln!(text, "{:width$}    note: {note}", "");
     }
     text
@@ -121,8 +125,9 @@ fn json_of(report: &Report) -> serde_json::Value {
         .judged
         .iter()
         .map(|j| {
+            let locks: Vec<_> = j.locks.iter().map(locks::json_of).collect();
             json!({"migration": j.label, "class": j.class.name(), "file": j.file,
-                   "details": j.details, "notes": j.notes})
+                   "details": j.details, "notes": j.notes, "locks": locks})
         })
         .collect();
     json!({"fine": report.is_fine(), "worst": report.worst().name(), "migrations": judged,

@@ -153,6 +153,8 @@ impl Printer {
                 println!("         waits for the standby {name}, {seconds:.0} s behind");
             }
             Event::Blind { what } => println!("note: {what}"),
+            // Only of a run that is traced.
+            Event::Begun { .. } | Event::Held { .. } | Event::Outside { .. } => {}
             Event::Mended { what } => {
                 self.close();
                 println!("         mended: {what}");
@@ -277,6 +279,7 @@ fn json_of(event: &Event<'_>) -> Option<Value> {
             json!({"event": "standby", "name": name, "behind_seconds": seconds})
         }
         Event::Blind { what } => json!({"event": "note", "text": what}),
+        Event::Begun { .. } | Event::Held { .. } | Event::Outside { .. } => return None,
         Event::Mended { what } => json!({"event": "mended", "what": what}),
         Event::FileDone {
             migration,

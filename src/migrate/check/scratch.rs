@@ -12,6 +12,7 @@ use crate::migrate::run::Run;
 use crate::migrate::script::Script;
 use crate::migrate::session::{Limits, Session};
 use crate::migrate::snapshot::Snapshot;
+use crate::migrate::trace::{Entry, Trace};
 use crate::pg::{ConnInfo, connect, quote};
 
 /// How long a session of the database may take to end when it was told to.
@@ -55,6 +56,22 @@ impl Scratch {
 
     /// Runs one migration with the very engine that runs it in production.
     pub async fn apply(&self, migration: &Migration, direction: Direction) -> Result<()> {
+        self.run(migration, direction, None).await
+    }
+
+    /// The same, and says which locks it took.
+    pub async fn trace(&self, migration: &Migration, direction: Direction) -> Result<Vec<Entry>> {
+        let mut trace = Trace::new(direction);
+        self.run(migration, direction, Some(&mut trace)).await?;
+        Ok(trace.finish())
+    }
+
+    async fn run(
+        &self,
+        migration: &Migration,
+        direction: Direction,
+        mut trace: Option<&mut Trace>,
+    ) -> Result<()> {
         let script = match (direction, &migration.down) {
             (Direction::Up, _) => &migration.up,
             (Direction::Down, Down::Script(script)) => script,
@@ -70,8 +87,13 @@ impl Scratch {
             direction,
             script,
             accepted: &[],
+            traced: trace.is_some(),
         }
-        .go(&mut |_| {})
+        .go(&mut |event| {
+            if let Some(trace) = &mut trace {
+                trace.see(&event);
+            }
+        })
         .await
     }
 

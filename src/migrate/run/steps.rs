@@ -180,12 +180,12 @@ impl Run<'_> {
         loop {
             self.note(at, step, false).await?;
             failpoint::hit(&format!("migrate.begun.{}", at + 1)).await;
-            for (statement, locks) in &self.with_locks(std::iter::once(statement)).await {
-                observer(Event::Statement { statement, locks });
-            }
+            let foreseen = self.foreseen(statement, observer).await;
+            self.look_before(observer).await?;
             // Its locks keep no reader and no writer waiting: it may take its time.
             let Err(failed) = self.statement(statement, Duration::MAX, observer).await else {
                 failpoint::hit(&format!("migrate.ran.{}", at + 1)).await;
+                self.look_after(statement, &foreseen, observer).await?;
                 return self.note(at, step, true).await;
             };
             // It has failed for certain: nothing of it may stay, neither the index nor
@@ -199,6 +199,17 @@ impl Run<'_> {
             }
             self.again(failed, &mut attempts, observer).await?;
         }
+    }
+
+    /// Tells of a statement that has no company, and returns the locks that it should take.
+    async fn foreseen(&self, statement: &Statement, observer: Observer<'_>) -> Vec<lock::Lock> {
+        let mut statements = self.with_locks(std::iter::once(statement)).await;
+        let locks = statements.pop().map(|(_, locks)| locks).unwrap_or_default();
+        observer(Event::Statement {
+            statement,
+            locks: &locks,
+        });
+        locks
     }
 
     async fn unnote(&self, at: usize) -> Result<()> {
@@ -262,9 +273,8 @@ impl Run<'_> {
                 .error(statement.range.start, &e.message)
                 .remedy(e.what_to_do())
         })?;
-        for (statement, locks) in &self.with_locks(std::iter::once(statement)).await {
-            observer(Event::Statement { statement, locks });
-        }
+        let foreseen = self.foreseen(statement, observer).await;
+        self.look_before(observer).await?;
         let since = Instant::now();
         let mut record = match known {
             Some(known) if known.hash == step.hash() => known.clone(),
@@ -274,8 +284,10 @@ impl Run<'_> {
         let mut standbys = Standbys::default();
         let mut attempts = Attempts::first();
         loop {
+            let mut held = None;
             let outcome = walk
                 .next(self.session, statement, &mut record, async |record| {
+                    held = self.held().await?;
                     self.history
                         .put_step(client, self.migration.number, self.direction, record)
                         .await
@@ -283,6 +295,13 @@ impl Run<'_> {
                 .await;
             match outcome {
                 Ok(last) => {
+                    if let Some(held) = &held {
+                        observer(Event::Held {
+                            statement,
+                            foreseen: &foreseen,
+                            held,
+                        });
+                    }
                     observer(Event::Batch {
                         step,
                         rows: record.rows,

@@ -1,13 +1,13 @@
 //! The old column goes, and comes back with every value on the way down.
 
+use super::super::super::schema::Database;
 use super::super::super::schema::Index;
 use super::super::backfill::Backfill;
-use super::super::index::concurrent;
+use super::super::belongings::{self, index_again};
 use super::super::migration::{Migration, Phase, Script, together};
 use super::super::name::{Names, ident, kept, list, table};
 use super::super::not_null;
 use super::Change;
-use crate::pg::ident::literal;
 
 impl Change<'_> {
     fn default_of(&self) -> Option<String> {
@@ -15,14 +15,20 @@ impl Change<'_> {
         Some(self.forward(&format!("({default})")))
     }
 
-    /// The old column again, with the trigger: what a way down begins with.
-    fn bring_back(&self) -> Vec<String> {
-        let old = ident(&self.old.name);
+    /// The old column again, with the trigger: what a way down begins with. Its default is set
+    /// once the rows that are there are without it.
+    fn bring_back(&self, database: &Database) -> Vec<String> {
+        let (own, old) = (self.own(), ident(&self.old.name));
         let mut back = vec![format!(
-            "alter table {} add column {old} {}",
-            self.own(),
-            self.old.data_type.sql
+            "alter table {own} add column {old} {}",
+            belongings::typed(self.of, self.old)
         )];
+        if let Some(default) = &self.old.default {
+            back.push(format!(
+                "alter table {own} alter column {old} set default {default}"
+            ));
+        }
+        back.extend(belongings::column(database, self.of, &self.old.name));
         back.extend(self.trigger());
         back
     }
@@ -67,7 +73,7 @@ impl Change<'_> {
     }
 
     /// Fills the old column again, and makes it what it was.
-    fn restore(&self, ended: &[&Index], names: &mut Names) -> Vec<String> {
+    fn restore(&self, database: &Database, ended: &[&Index], names: &mut Names) -> Vec<String> {
         let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
         let mut restore = vec![
             Backfill {
@@ -97,21 +103,22 @@ impl Change<'_> {
             });
             restore.push(format!("drop table {}", table(&self.kept)));
         }
-        if let Some(default) = &self.old.default {
-            restore.push(format!(
-                "alter table {own} alter column {old} set default {default}"
-            ));
-        }
         if self.old.not_null {
             restore.extend(not_null::set(&self.of.name, &self.old.name, names));
         }
-        restore.extend(ended.iter().map(|i| concurrent(&i.definition)));
+        let again = ended.iter().flat_map(|i| index_again(database, self.of, i));
+        restore.extend(again);
         restore
     }
 
     /// The application reads and writes the new column; the old one goes. `ended` are the
     /// indexes that go with it.
-    pub(super) fn contract(&self, ended: &[&Index], names: &mut Names) -> Migration {
+    pub(super) fn contract(
+        &self,
+        database: &Database,
+        ended: &[&Index],
+        names: &mut Names,
+    ) -> Migration {
         let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
         let (mut release, mut hold) = (Vec::new(), Vec::new());
         if self.conversion.keeps_name {
@@ -123,32 +130,20 @@ impl Change<'_> {
             ));
             hold.push(format!("alter table {own} alter column {new} drop default"));
         }
+        // The default of the new column goes by it, and must not go with the old one.
+        release.extend(belongings::sequences(self.of, &self.old.name, &self.new));
         release.extend(self.drop_trigger());
-        // One with other columns, too, would vanish without a word; what takes its place is
-        // there.
-        release.extend(
-            ended
-                .iter()
-                .filter(|i| i.keys.len() + i.included.len() > 1)
-                .map(|i| format!("drop index {}", table(&i.name))),
-        );
+        // What takes its place is there.
+        release.extend(belongings::more_than_one_column(ended.iter().copied()));
         release.push(format!("alter table {own} drop column {old}"));
-        hold.extend(self.bring_back());
+        hold.extend(self.bring_back(database));
         if self.conversion.keeps_name {
             release.push(format!("alter table {own} rename column {new} to {old}"));
-        }
-        if let Some(comment) = &self.old.comment {
-            let says = |column: &str, what: &str| {
-                format!("comment on column {own}.{column} is {}", what.trim_start())
-            };
-            release.push(says(&ident(self.last_name()), &literal(comment)));
-            hold.push(says(&new, "null"));
-            hold.push(says(&old, &literal(comment)));
         }
         let mut up = self.keep();
         up.extend(together(release));
         let mut down = together(hold);
-        down.extend(self.restore(ended, names));
+        down.extend(self.restore(database, ended, names));
         let about = if self.conversion.keeps_name {
             format!("Drops {own}.{old}; {new} takes its name.")
         } else {

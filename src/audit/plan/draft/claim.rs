@@ -52,9 +52,16 @@ impl Draft<'_> {
             .extend(columns.map(|c| (table.clone(), c.clone())));
     }
 
+    /// The plan takes the column away.
+    pub(super) fn leaves(&mut self, table: &QualifiedName, column: &str, finding: &str) {
+        let column = (table.clone(), column.to_owned());
+        self.leaving.insert(column, finding.to_owned());
+    }
+
     /// Nothing takes the column away.
     pub(super) fn stays(&self, table: &QualifiedName, column: &str) -> Result<(), String> {
-        if self.leaving.contains(&(table.clone(), column.to_owned())) {
+        let column_of = (table.clone(), column.to_owned());
+        if self.leaving.contains_key(&column_of) {
             return Err(format!(
                 "{table}.{column} goes away by another step of the plan"
             ));

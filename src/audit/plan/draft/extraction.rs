@@ -6,7 +6,7 @@ use super::super::{extract, index};
 use super::{Draft, Piece};
 
 impl<'a> Draft<'a> {
-    pub(super) fn extract(&mut self, fix: &Fix) -> Result<Vec<Piece<'a>>, String> {
+    pub(super) fn extract(&mut self, finding: &str, fix: &Fix) -> Result<Vec<Piece<'a>>, String> {
         let Fix::ExtractTable {
             table,
             determinant,
@@ -40,7 +40,7 @@ impl<'a> Draft<'a> {
         };
         let made = extract::table_of(self.database, &extraction, &mut self.names)?;
         for column in dependents {
-            self.leaving.insert((table.clone(), column.name.clone()));
+            self.leaves(table, &column.name, finding);
         }
         // For the foreign key to come.
         let columns: Vec<String> = determinant.iter().map(|c| c.name.clone()).collect();

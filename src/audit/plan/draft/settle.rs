@@ -1,11 +1,16 @@
 //! From what is planned to migrations, once all of it is known: indexes follow columns that
 //! change, and one new index may stand in for others.
 
+use std::collections::BTreeSet;
+
+use super::super::belongings::family;
 use super::super::convert::{self, Change};
 use super::super::cover::{self, Fate};
 use super::super::index::{self, Wanted};
+use super::super::statistics;
 use super::super::{Entry, Migration, Phase, Plan};
 use super::Draft;
+use crate::pg::QualifiedName;
 
 /// What is planned for a finding.
 pub enum Piece<'a> {
@@ -46,7 +51,8 @@ impl Draft<'_> {
             match piece {
                 Piece::Migration(migration) => made.push((migration.clone(), finding)),
                 Piece::Change(_) => {
-                    let migrations = convert::migrations(&changes, change, &mut self.names);
+                    let migrations =
+                        convert::migrations(self.database, &changes, change, &mut self.names);
                     made.extend(migrations.into_iter().map(|m| (m, finding)));
                     change += 1;
                 }
@@ -62,6 +68,7 @@ impl Draft<'_> {
                 finding: finding.clone(),
             }));
         }
+        entries.extend(self.statistics(&pieces, &changes));
         entries.sort_by_key(|e| {
             let name = &e.migration.name;
             let contract = e.migration.phase == Phase::Contract;
@@ -69,6 +76,8 @@ impl Draft<'_> {
                 e.migration.phase,
                 !name.starts_with("primary_key"),
                 name.starts_with("drop_index"),
+                // They need every column, and come back when all are there.
+                contract && !name.starts_with("statistics_"),
                 // What a column follows from is what it was when the way down computes it.
                 contract && !(name.starts_with("optional_") || name.starts_with("drop_")),
             )
@@ -89,7 +98,7 @@ impl Draft<'_> {
                 return true;
             };
             let table = &wanted.table.name;
-            let gone = |c: &&String| leaving.contains(&(table.clone(), (*c).clone()));
+            let gone = |c: &&String| leaving.contains_key(&(table.clone(), (*c).clone()));
             let Some(column) = wanted.columns.iter().find(gone) else {
                 return true;
             };
@@ -129,6 +138,50 @@ impl Draft<'_> {
             first.max(columns)
         };
         (0..all.len()).map(place).collect()
+    }
+
+    /// For every table whose statistics objects are over columns that change or go.
+    fn statistics(
+        &mut self,
+        pieces: &[(Piece<'_>, String)],
+        changes: &[&Change<'_>],
+    ) -> Vec<Entry> {
+        let database = self.database;
+        let mut entries = Vec::new();
+        let with = database.tables.iter();
+        for of in with.filter(|t| !t.belongings.statistics.is_empty()) {
+            // A column goes from partitions and heirs as well.
+            let in_it = |name: &QualifiedName| {
+                let family = database.table(name).map(|t| family(database, t));
+                family.is_some_and(|f| f.iter().any(|t| t.name == of.name))
+            };
+            let (mut findings, mut leaving) = (Vec::new(), BTreeSet::new());
+            for (piece, finding) in pieces {
+                if let Piece::Change(change) = piece
+                    && in_it(change.what().0)
+                {
+                    findings.push(finding);
+                    if *change.what().0 != of.name {
+                        leaving.insert(change.what().1.to_owned());
+                    }
+                }
+            }
+            for ((table, column), finding) in &self.leaving {
+                if in_it(table) {
+                    findings.push(finding);
+                    leaving.insert(column.clone());
+                }
+            }
+            let Some(finding) = findings.first() else {
+                continue;
+            };
+            let made = statistics::migrations(of, changes, &leaving, &mut self.names);
+            entries.extend(made.into_iter().map(|migration| Entry {
+                migration,
+                finding: (*finding).clone(),
+            }));
+        }
+        entries
     }
 
     fn index(&mut self, wanted: &Wanted<'_>, changes: &[&Change<'_>]) -> Migration {
