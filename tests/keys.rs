@@ -11,6 +11,22 @@ const ORDERS: &str = "create schema s; create schema t;
     create table s.orders (id bigint primary key, alt bigint not null unique, note text);
     insert into s.orders select g, g + 1, 'n' || g from generate_series(1, 900) g;";
 
+/// The source with its rows, and an empty target.
+async fn orders() -> World {
+    let world = World::new().await;
+    world.sql(ORDERS).await;
+    world
+        .sql("create table t.orders (id bigint primary key, note text)")
+        .await;
+    world
+}
+
+/// The target holds what the plainest of all modules makes of the source.
+async fn assert_equal(world: &World, source: &str) {
+    let select = format!("select id, note from {source}");
+    assert_eq!(world.difference(&select, "t.orders").await, (0, 0));
+}
+
 /// A module of one target, `t.orders`.
 fn module(world: &World, key: &str, select: &str) {
     let toml = format!(
@@ -66,11 +82,7 @@ async fn a_source_key_of_other_columns_is_refused_before_anything_is_written() {
 /// take the place of another order's, whose own would go with it.
 #[tokio::test]
 async fn a_change_whose_row_carries_another_key_ends_the_stream_and_harms_nobody() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
-    world
-        .sql("create table t.orders (id bigint primary key, note text)")
-        .await;
+    let world = orders().await;
     module(
         &world,
         "id",
@@ -94,13 +106,9 @@ async fn a_change_whose_row_carries_another_key_ends_the_stream_and_harms_nobody
 /// The copy takes away nobody's row, so it need not look; the comparison does.
 #[tokio::test]
 async fn a_copied_row_that_carries_another_key_is_no_identical_pair() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
+    let world = orders().await;
     world
-        .sql(
-            "create table t.orders (id bigint primary key, note text);
-             update s.orders set note = 'odd' where id = 500",
-        )
+        .sql("update s.orders set note = 'odd' where id = 500")
         .await;
     module(
         &world,
@@ -119,12 +127,10 @@ async fn a_copied_row_that_carries_another_key_is_no_identical_pair() {
 
 #[tokio::test]
 async fn a_select_that_reads_a_source_table_by_its_name_is_refused() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
+    let world = orders().await;
     world
         .sql(
-            "create table t.orders (id bigint primary key, note text);
-             create table s.other (id bigint primary key, note text);
+            "create table s.other (id bigint primary key, note text);
              create table t.other (id bigint primary key, note text)",
         )
         .await;
@@ -157,11 +163,7 @@ async fn a_select_that_reads_a_source_table_by_its_name_is_refused() {
 /// Read by the new key, the log would name the rows of others.
 #[tokio::test]
 async fn another_replica_identity_than_at_the_beginning_ends_the_run_before_a_change_is_applied() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
-    world
-        .sql("create table t.orders (id bigint primary key, note text)")
-        .await;
+    let world = orders().await;
     module(&world, "id", "select id, note from source");
     let mut daemon = streaming(&world).await;
     assert_eq!(daemon.stop().await, 0);
@@ -185,10 +187,7 @@ async fn another_replica_identity_than_at_the_beginning_ends_the_run_before_a_ch
         .sql("alter table s.orders replica identity default")
         .await;
     let _daemon = streaming(&world).await;
-    let differ = world
-        .difference("select id, note from s.orders", "t.orders")
-        .await;
-    assert_eq!(differ, (0, 0));
+    assert_equal(&world, "s.orders").await;
 }
 
 /// A publication must not make the application's own statements fail.
@@ -237,21 +236,14 @@ async fn tables_whose_updates_the_server_would_refuse_once_published_are_refused
         .sql("update s.orders set note = 'new' where id < 10; delete from s.orders where id = 11")
         .await;
     world.caught_up().await;
-    let differ = world
-        .difference("select id, note from s.orders", "t.orders")
-        .await;
-    assert_eq!(differ, (0, 0));
+    assert_equal(&world, "s.orders").await;
 }
 
 #[tokio::test]
 async fn an_inheritance_child_without_a_key_is_written_on() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
+    let world = orders().await;
     world
-        .sql(
-            "create table s.archived () inherits (s.orders); insert into s.archived values (1, 1, 'a');
-             create table t.orders (id bigint primary key, note text)",
-        )
+        .sql("create table s.archived () inherits (s.orders); insert into s.archived values (1, 1, 'a')")
         .await;
     module(&world, "id", "select id, note from source");
     let _daemon = streaming(&world).await;
@@ -259,10 +251,7 @@ async fn an_inheritance_child_without_a_key_is_written_on() {
         .sql("update s.archived set note = 'b'; update s.orders set note = 'c' where id = 7; delete from s.archived")
         .await;
     world.caught_up().await;
-    let differ = world
-        .difference("select id, note from only s.orders", "t.orders")
-        .await;
-    assert_eq!(differ, (0, 0));
+    assert_equal(&world, "only s.orders").await;
 }
 
 /// Numbers that count downwards, numbers within a text, and those that no row shows yet.
@@ -319,13 +308,9 @@ async fn a_key_that_the_target_would_round_is_refused() {
 
 #[tokio::test]
 async fn rows_of_others_in_a_target_are_no_rows_to_compare_or_remove() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
+    let world = orders().await;
     world
-        .sql(
-            "create table t.orders (id bigint primary key, note text);
-             create table t.archive () inherits (t.orders);",
-        )
+        .sql("create table t.archive () inherits (t.orders)")
         .await;
     module(&world, "id", "select id, note from source");
     assert_refused(&world, "has inheritance children").await;
@@ -352,11 +337,7 @@ async fn rows_of_others_in_a_target_are_no_rows_to_compare_or_remove() {
 /// Somebody rewrites the table by hand: the stream follows the one that was put aside.
 #[tokio::test]
 async fn a_table_that_was_replaced_by_another_of_its_name_is_not_switched() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
-    world
-        .sql("create table t.orders (id bigint primary key, note text)")
-        .await;
+    let world = orders().await;
     module(&world, "id", "select id, note from source");
     let _daemon = streaming(&world).await;
     assert_eq!(told(&world, &["verify"]).0, Some(0));
@@ -414,12 +395,10 @@ async fn a_partition_that_is_attached_with_its_rows_takes_the_certificate_away()
 /// A role that may not use replication origins has none, and needs no right to drop it.
 #[tokio::test]
 async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
-    let world = World::new().await;
-    world.sql(ORDERS).await;
+    let world = orders().await;
     world
         .sql(
-            "create table t.orders (id bigint primary key, note text);
-             create role mover login replication;
+            "create role mover login replication;
              grant create, temporary on database postgres to mover;
              alter schema s owner to mover; alter schema t owner to mover;
              alter table s.orders owner to mover; alter table t.orders owner to mover",
