@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postgres_types::PgLsn;
 use tokio_postgres::Client;
 
-use super::ident::quote;
+use super::ident::{literal, quote};
 use super::lsn::Lsn;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -264,10 +264,33 @@ pub async fn create_publication(
 /// # Errors
 /// The server's.
 pub async fn drop_publication(client: &Client, name: &str) -> Result<()> {
+    empty(client, name).await;
     client
         .batch_execute(&format!("drop publication if exists {}", quote(name)))
         .await
         .context(format!("cannot drop the publication \"{name}\""))
+}
+
+/// Takes the tables out of a publication before it goes. A writer that finds a table in a
+/// publication looks that up next: were both gone at once, its statement would fail with
+/// "cache lookup failed for publication". Left to chance where the lock on a table, SHARE
+/// UPDATE EXCLUSIVE, is not had soon: a VACUUM must not keep a publication from going.
+async fn empty(client: &Client, name: &str) {
+    let sql = format!(
+        "do $crossfade$ declare members text; begin
+           select string_agg('only ' || r.prrelid::pg_catalog.regclass::text, ', ') into members
+           from pg_catalog.pg_publication_rel r
+           join pg_catalog.pg_publication p on p.oid = r.prpubid where p.pubname = {literal};
+           if members is not null then
+             perform pg_catalog.set_config('lock_timeout', '2s', true);
+             execute pg_catalog.format('alter publication %I drop table %s', {literal}, members);
+           end if;
+         end $crossfade$",
+        literal = literal(name)
+    );
+    if let Err(error) = client.batch_execute(&sql).await {
+        tracing::debug!(%error, "a publication goes with its tables");
+    }
 }
 
 /// Prefix of the transactional messages by which crossfade marks positions.
