@@ -159,6 +159,38 @@ async fn an_abort_waits_for_a_session_that_still_has_the_origin() {
     assert_eq!(world.get(left).await, "0");
 }
 
+/// A daemon that has just been started goes through its phases while an abort asks for its
+/// end: the abort does not insist on the phase that it has read.
+#[tokio::test]
+async fn an_abort_that_meets_a_change_of_phase_still_ends_the_migration() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    assert_eq!(daemon.stop().await, 0);
+    let mut phases = world.open().await;
+    let changing = phases.transaction().await.unwrap();
+    changing
+        .execute("update crossfade.migration set phase = 'copying'", &[])
+        .await
+        .unwrap();
+    let mut abort = world.command(&["abort"]).spawn().unwrap();
+    world
+        .until(
+            "abort to wait for the phase",
+            "select exists(select from pg_stat_activity
+             where wait_event_type = 'Lock' and query like 'update crossfade.migration set stop%')",
+        )
+        .await;
+    changing.commit().await.unwrap();
+    assert_eq!(abort.wait().unwrap().code(), Some(0));
+    assert_eq!(
+        world.get("select count(*) from crossfade.migration").await,
+        "0"
+    );
+}
+
 #[tokio::test]
 async fn abort_removes_what_crossfade_made_and_another_start_works() {
     let world = World::new().await;

@@ -69,7 +69,7 @@ pub async fn run(context: &Context, verb: Verb, args: &Args) -> Result<ExitCode>
         Verb::Finish => contracts(&mut client, &config, &row, context.contract_dir(args)).await?,
         Verb::Abort => Vec::new(),
     };
-    if let Err(e) = end_daemon(&client, &row).await {
+    if let Err(e) = end_daemon(&client, &row, verb).await {
         // Nothing is dropped yet: a daemon may go on, and a switch too.
         let again = "update crossfade.migration set stop = false where id = $1";
         client.execute(again, &[&row.id]).await?;
@@ -155,19 +155,23 @@ fn first(problems: Vec<Error>) -> Error {
 /// standby nor a restarted daemon comes in between.
 ///
 /// The phase is checked by the same statement: a switch that commits first makes an
-/// abort fail here, and an abort that is first makes the switch fail.
-async fn end_daemon(client: &Client, row: &Migration) -> Result<()> {
+/// abort fail here, and an abort that is first makes the switch fail. A daemon that goes
+/// from one phase to the next meanwhile, as one that has just been started does, hinders
+/// neither.
+async fn end_daemon(client: &Client, row: &Migration, verb: Verb) -> Result<()> {
     let asked = client
         .execute(
-            "update crossfade.migration set stop = true where id = $1 and phase = $2",
-            &[&row.id, &row.phase.name()],
+            "update crossfade.migration set stop = true
+             where id = $1 and (phase = $2) = $3",
+            &[&row.id, &Phase::Switched.name(), &(verb == Verb::Finish)],
         )
         .await?;
     if asked == 0 {
         return Err(Error::new(
             Kind::Phase,
             format!("migration {} is no longer in phase {}", row.name, row.phase),
-        ));
+        )
+        .remedy("somebody else switches, finishes or aborts it: see `crossfade status`"));
     }
     let since = Instant::now();
     loop {
