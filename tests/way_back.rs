@@ -372,6 +372,32 @@ fn a_switch_waits_for_the_slot_of_the_way_back_to_be_finished() {
     end(daemon);
 }
 
+/// A change that the way back's publication does not have would be missing after it.
+#[test]
+fn a_publication_of_the_way_back_that_somebody_changed_is_made_anew() {
+    let shop = shop(WITH_REVERSE);
+    let daemon = shop.spawn(&["run"]);
+    shop.wait("to_regclass('crossfade.migration') is not null");
+    shop.wait(BOTH_SLOTS);
+    shop.sql("create table public.made as select oid from pg_publication");
+    shop.sql("alter publication crossfade_split_back drop table shop.orders");
+    shop.wait("(select count(*) = 2 from pg_publication) and (select count(*) = 1 from pg_publication where oid not in (select oid from public.made))");
+    shop.wait(BOTH_SLOTS);
+    let ran = shop.crossfade(&["--output", "json", "switch", "--unverified"]);
+    assert_eq!(outcome(&ran), "switched", "{}", ran.all());
+    shop.sql("update shop.orders set customer = 'customer 1' where id = 78");
+    caught_up(&shop);
+    assert_eq!(differing(&shop, r#"legacy."Order ""Items"" ÄÖ_old""#), "0");
+    // The stream in use has a gap that nothing can mend.
+    shop.sql("alter publication crossfade_split_back drop table shop.orders");
+    let ended = program::finish(daemon);
+    assert_eq!(ended.code, Some(2), "{}", ended.all());
+    let back = shop.crossfade(&["--output", "json", "switch", "--back", "--unverified"]);
+    assert_eq!(outcome(&back), "not_switched", "{}", back.all());
+    assert!(back.out.contains("crossfade finish"), "{}", back.out);
+    assert_eq!(shop.crossfade(&["finish"]).code, Some(0));
+}
+
 /// Two texts of one key: the old table ends with the one that the new table has.
 #[test]
 fn a_key_that_changes_to_an_equal_one_comes_back_with_its_text() {

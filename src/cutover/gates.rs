@@ -8,6 +8,7 @@ mod certificate;
 mod dependents;
 mod names;
 mod privileges;
+mod stream;
 mod way_back;
 
 use std::time::{Duration, Instant};
@@ -141,6 +142,7 @@ pub async fn run(
         phase(row, direction),
         daemon(client, row).await?,
         lag(client, config, row).await?,
+        stream::check_publications(client, config, row, direction).await?,
         quarantined(client, row, direction, accept).await?,
         certificate::check(client, config, row, accept).await?,
         lock_timeout(client, config).await?,

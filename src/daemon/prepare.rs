@@ -14,7 +14,8 @@ use crate::phase::Phase;
 use crate::preflight;
 use crate::state::checkpoint::Leg;
 use crate::state::{
-    ChunkTable, Migration, back, checkpoint, guard, install, migration, place, recovery,
+    ChunkTable, Migration, back, checkpoint, guard, install, migration, place, publication,
+    recovery,
 };
 use crate::transform::module::hash_all;
 use crate::transform::{Module, Plan};
@@ -258,6 +259,7 @@ async fn create_slot(
     }
     failpoint::hit("prepare.before_slot").await;
     slot::create_publication(client, &name, &tables).await?;
+    publication::remember(client, row.id, &name).await?;
     // The server lets every transaction that is writing now end first.
     waits(
         client,
@@ -437,17 +439,20 @@ pub(super) async fn check_slot(client: &Client, config: &Config, row: &Migration
     };
     let info = slot::read(client, &name).await?.ok_or_else(|| {
         gap(
-            row,
+            leg(row.phase),
             format!("the slot {name} is gone: changes since the checkpoint are lost"),
         )
     })?;
     if info.wal_status == Some(slot::WalStatus::Lost) {
         return Err(gap(
-            row,
+            leg(row.phase),
             format!(
                 "the slot {name} has lost WAL that it needs: changes since the checkpoint are lost"
             ),
         ));
+    }
+    if let Some(changed) = publication::changed(client, row.id, &name).await? {
+        return Err(gap(leg(row.phase), changed));
     }
     let applied = checkpoint::read(client, row.id).await?;
     if !info.is_ready() {
@@ -462,7 +467,7 @@ pub(super) async fn check_slot(client: &Client, config: &Config, row: &Migration
         .is_some_and(|confirmed| confirmed > applied)
     {
         return Err(gap(
-            row,
+            leg(row.phase),
             format!(
                 "the slot {name} was advanced beyond the checkpoint {applied} by somebody else"
             ),
@@ -472,9 +477,9 @@ pub(super) async fn check_slot(client: &Client, config: &Config, row: &Migration
 }
 
 /// Changes are missing from the stream.
-fn gap(row: &Migration, what: String) -> Error {
+pub(super) fn gap(leg: Leg, what: String) -> Error {
     let error = Error::new(Kind::Slot, what);
-    match leg(row.phase) {
+    match leg {
         Leg::Forward => error,
         Leg::Reverse => error.remedy(
             "the new schema is live and complete, the way back to the old one is lost: `crossfade finish`",

@@ -22,7 +22,7 @@ use crate::pg::connect::SessionLimits;
 use crate::pg::slot;
 use crate::phase::Phase;
 use crate::state::checkpoint::Leg;
-use crate::state::{checkpoint, migration};
+use crate::state::{checkpoint, migration, publication};
 use crate::transform::Module;
 
 /// How often the idle slot is moved on.
@@ -111,10 +111,13 @@ async fn follow(shared: &Shared, config: &Config) -> Result<()> {
                 // One that has lost its log holds nothing that is needed yet.
                 let lost = |s: &slot::SlotInfo| s.wal_status == Some(slot::WalStatus::Lost);
                 let found = slot::read(&client, &name).await?;
-                if found.as_ref().is_some_and(lost) {
+                // Nor does one that has begun under another publication.
+                let changed = publication::changed(&client, id, &name).await?.is_some();
+                let useless = |s: &slot::SlotInfo| changed || lost(s);
+                if found.as_ref().is_some_and(useless) {
                     slot::drop(&client, &name, slot::Active::Wait, DROPPING).await?;
                 }
-                if found.is_none_or(|s| lost(&s)) {
+                if found.is_none_or(|s| useless(&s)) {
                     make(&client, shared, &name, config.slot_guard.failover).await?;
                 }
                 slot::advance(&client, &name, checkpoint::read(&client, id).await?).await?;
@@ -137,6 +140,7 @@ async fn follow(shared: &Shared, config: &Config) -> Result<()> {
 async fn make(client: &Client, shared: &Shared, name: &str, failover: bool) -> Result<()> {
     slot::drop_publication(client, name).await?;
     slot::create_publication(client, name, &tables(shared)).await?;
+    publication::remember(client, shared.prepared.migration.id, name).await?;
     let lsn = slot::create(client, name, MAKING, failover).await?;
     tracing::info!(slot = name, %lsn, "the way back is ready");
     Ok(())

@@ -114,6 +114,8 @@ pub async fn age<C: GenericClient>(client: &C, migration: i32) -> Result<Option<
 /// What makes two rows of a column comparable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
+    /// A column that was dropped and made again has another number, and other values.
+    pub number: i16,
     pub name: String,
     pub type_sql: String,
     pub collation: Option<String>,
@@ -127,7 +129,7 @@ pub struct Column {
 pub async fn columns<C: GenericClient>(client: &C, tables: &[u32]) -> Result<Vec<Vec<Column>>> {
     let rows = client
         .query(
-            "select t.n, a.attname::text, format_type(a.atttypid, a.atttypmod),
+            "select t.n, a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod),
                     case when a.attcollation <> 0
                          then quote_ident(cn.nspname) || '.' || quote_ident(co.collname) end
              from unnest($1::oid[]) with ordinality as t(oid, n)
@@ -144,9 +146,10 @@ pub async fn columns<C: GenericClient>(client: &C, tables: &[u32]) -> Result<Vec
         let n = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
         if let Some(columns) = found.get_mut(n) {
             columns.push(Column {
-                name: row.get(1),
-                type_sql: row.get(2),
-                collation: row.get(3),
+                number: row.get(1),
+                name: row.get(2),
+                type_sql: row.get(3),
+                collation: row.get(4),
             });
         }
     }

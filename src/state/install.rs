@@ -29,6 +29,7 @@ const STEPS: &[(i32, &str, &str, &str)] = &[
     step!(6, "strategies", "0006_strategies"),
     step!(7, "operators", "0007_operators"),
     step!(8, "source_key", "0008_source_key"),
+    step!(9, "publication", "0009_publication"),
 ];
 
 /// Brings the schema up to this version; safe to run twice and at the same time.

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod install;
 pub mod migration;
 pub mod place;
+pub mod publication;
 pub mod quarantine;
 pub mod recovery;
 pub mod setting;

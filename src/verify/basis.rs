@@ -35,7 +35,10 @@ impl Used<'_> {
             })
             .map(|c| {
                 let collation = c.collation.as_deref().unwrap_or("-");
-                format!("{} {:?} {} {collation}", self.table.oid, c.name, c.type_sql)
+                format!(
+                    "{} {} {:?} {} {collation}",
+                    self.table.oid, c.number, c.name, c.type_sql
+                )
             })
             .collect()
     }
@@ -43,6 +46,7 @@ impl Used<'_> {
     /// The columns as the plan knows them.
     fn bound(&self) -> Vec<Column> {
         let columns = self.table.columns.iter().map(|c| Column {
+            number: c.attnum,
             name: c.name.clone(),
             type_sql: c.type_sql.clone(),
             collation: c.collation.clone(),

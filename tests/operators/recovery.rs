@@ -139,6 +139,39 @@ async fn a_slot_advanced_by_somebody_else_is_a_gap_like_any_other() {
     split::assert_equal(&world).await;
 }
 
+/// A table that somebody takes out of the publication for a moment leaves a gap that the
+/// stream does not tell of, also where it was put back before anybody looked.
+#[tokio::test]
+async fn a_publication_changed_by_somebody_else_is_a_gap_like_any_other() {
+    let world = World::new().await;
+    fill(&world, 1000).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    assert!(world.run(&["verify"]).status.success());
+    world
+        .sql("alter publication crossfade_test drop table s.orders")
+        .await;
+    world
+        .sql(
+            "update s.orders set status = 'missed' where id = 7; delete from s.orders where id = 8",
+        )
+        .await;
+    world
+        .sql("alter publication crossfade_test add table s.orders")
+        .await;
+    let refused = world.run(&["switch"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(daemon.exit().await, 2);
+    assert!(
+        daemon.log().contains("was changed by somebody"),
+        "{}",
+        daemon.log()
+    );
+    let _daemon = world.daemon(&[]);
+    watch::recovered(&world).await;
+    split::assert_equal(&world).await;
+}
+
 #[tokio::test]
 async fn rows_that_the_targets_refuse_and_unique_values_that_moved_survive_a_recovery() {
     let world = World::new().await;

@@ -74,6 +74,26 @@ async fn a_column_of_another_type_or_collation_voids_it_and_a_new_unused_column_
     }
 }
 
+/// The values go with a column that is dropped, and no change in the log tells of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_dropped_and_made_again_under_its_name_voids_it() {
+    let world = World::streaming(50).await;
+    let client = world.client().await;
+    assert_eq!(world.verify(&[]).0, 0);
+    execute(
+        &client,
+        r#"alter table "Old ""Shop"""."Or ders" drop amount;
+           alter table "Old ""Shop"""."Or ders" add amount numeric(10,3)"#,
+    )
+    .await;
+    let (code, error) = world.verify(&["--changed"]);
+    assert_eq!(code, 2, "{error}");
+    let text = error["error"].as_str().unwrap();
+    assert!(text.contains("void"), "{text}");
+    let (code, report) = world.verify(&[]);
+    assert_eq!(code, 1, "{report}");
+}
+
 /// A switch gives the names to other tables. Who bound them before and compares them
 /// afterwards finds differences that are none: they must not take the certificate away
 /// that the switch has handed over, for a way back would be refused.

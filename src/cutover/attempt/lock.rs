@@ -9,6 +9,7 @@ use crate::cutover::Direction;
 use crate::cutover::strategy::{self, Lock};
 use crate::error::{Context, Error};
 use crate::pg::QualifiedName;
+use crate::state::publication;
 use crate::write::Session;
 
 /// What a vacuum may take to give way once it has been asked to, in seconds.
@@ -115,10 +116,24 @@ impl Body<'_> {
                 ],
             )
             .await?;
-        if row.is_some() {
-            return Ok(());
+        if row.is_none() {
+            return Err(self.moved_on());
         }
-        Err(self.moved_on())
+        self.all_streamed(session).await
+    }
+
+    /// No table was taken out of the publication since the gates looked, and none can be
+    /// from here on: that takes a lock on the table.
+    async fn all_streamed(&self, session: &Session) -> Result<(), Failure> {
+        let prepared = &self.prepared;
+        let name = match prepared.direction {
+            Direction::Forward => prepared.config.slot(),
+            Direction::Back => prepared.config.back_slot(),
+        };
+        match publication::changed(&session.client, prepared.migration.id, &name).await? {
+            None => Ok(()),
+            Some(changed) => Err(Failure::Refused(changed)),
+        }
     }
 
     pub(super) fn moved_on(&self) -> Failure {

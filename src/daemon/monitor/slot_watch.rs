@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::metrics::table;
 use crate::pg::{Lsn, slot};
 use crate::state::checkpoint::Leg;
-use crate::state::recovery;
+use crate::state::{publication, recovery};
 
 pub(super) struct SlotWatch {
     name: String,
@@ -72,8 +72,11 @@ impl SlotWatch {
     /// Reads the slot, and does what is to be done about it.
     ///
     /// # Errors
-    /// [`Kind::Slot`] when it was given up now.
+    /// [`Kind::Slot`] when it was given up now, or its publication is another one.
     pub(super) async fn look(&mut self, client: &Client, applied: Lsn) -> Result<()> {
+        if let Some(changed) = publication::changed(client, self.migration, &self.name).await? {
+            return Err(crate::daemon::prepare::gap(self.leg, changed));
+        }
         let info = slot::read(client, &self.name).await?;
         self.retained = info.and_then(|i| i.retained).unwrap_or(0);
         self.growth.see(Instant::now(), self.retained);
