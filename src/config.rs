@@ -210,6 +210,19 @@ pub enum Strategy {
     Sql,
 }
 
+impl Strategy {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rename => "rename",
+            Self::View => "view",
+            Self::Columns => "columns",
+            Self::Sql => "sql",
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks the file; paths in it are relative to its folder.
     ///

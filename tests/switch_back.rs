@@ -129,7 +129,7 @@ async fn refused(world: &World) -> Attempts {
     let report = json(&output);
     assert_eq!(report["outcome"], "not_switched", "{report}");
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(report["attempts"], 4);
+    assert_eq!(report["attempts"], 4, "{report}");
     let why = report["reason"].as_str().unwrap();
     assert!(why.contains("locking t.items"), "{why}");
     watching.await.unwrap()
@@ -186,6 +186,79 @@ async fn the_table_whose_lock_was_not_had_is_asked_for_first_the_next_time() {
     assert_eq!(daemon.stop().await, 0);
 }
 
+/// What one strategy did another one cannot take back: tables would stay under the wrong
+/// names, and nobody could write either schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_is_taken_back_by_the_strategy_that_it_went_by() {
+    let (world, mut daemon) = switched("").await;
+    for other in ["columns", "view", "sql"] {
+        world.config(&["split"], &format!("[switch]\nstrategy = \"{other}\""));
+        for verb in [&["switch", "--back", "--unverified"][..], &["finish"]] {
+            let refused = crossfade(&world, verb, &[]).await;
+            assert_eq!(refused.status.code(), Some(2), "{other}: {verb:?}");
+            let told: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+            let why = told["error"].as_str().unwrap();
+            assert!(
+                why.contains("was switched by strategy \"rename\""),
+                "{told}"
+            );
+            let remedy = told["remedy"].as_str().unwrap();
+            assert!(remedy.contains("set strategy = \"rename\""), "{told}");
+        }
+    }
+    world
+        .sql("update t.orders set status = 'y' where id = 3")
+        .await;
+    world.config(&["split"], "");
+    let back = switch(&world, &["--back"], &[]).await;
+    assert_eq!(json(&back)["outcome"], "switched");
+    assert_eq!(
+        world.get("select status from s.orders where id = 3").await,
+        "y"
+    );
+    // Back, another one may be tried.
+    assert_eq!(daemon.stop().await, 0);
+    world.config(&["split"], "[switch]\nstrategy = \"view\"");
+    let _daemon = world.daemon(&[]);
+    let slots =
+        "select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null";
+    world.until("both slots", slots).await;
+    let output = switch(&world, &[], &[]).await;
+    assert_eq!(json(&output)["outcome"], "switched", "{}", json(&output));
+}
+
+/// Between two versions of the program the state is as the older one left it, until the
+/// newer one's daemon is started.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_says_that_the_state_is_another_versions() {
+    let (world, mut daemon) = switched("").await;
+    assert_eq!(daemon.stop().await, 0);
+    for (change, remedy) in [
+        (
+            "delete from crossfade.schema_version where number = (select max(number) from crossfade.schema_version)",
+            "start the daemon",
+        ),
+        (
+            "insert into crossfade.schema_version (number, name) values (99999, 'later')",
+            "use the newer crossfade",
+        ),
+    ] {
+        world.sql(change).await;
+        for verb in [
+            &["switch", "--back"][..],
+            &["status"],
+            &["verify"],
+            &["finish"],
+        ] {
+            let refused = crossfade(&world, verb, &[]).await;
+            assert_eq!(refused.status.code(), Some(2), "{verb:?}");
+            let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(why.contains("the schema crossfade has version"), "{why}");
+            assert!(why.contains(remedy), "{why}");
+        }
+    }
+}
+
 /// The way back is as safe to kill as the way forward.
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +293,7 @@ async fn a_switch_back_killed_at_any_step_leaves_one_world_and_the_next_run_comp
             assert_eq!(after, before, "{step:?}");
         }
     }
-    let output = crossfade(&world, &["switch", "--back"], &[]).await;
+    let output = crossfade(&world, &["switch", "--back", "--unverified"], &[]).await;
     let report = json(&output);
     assert_eq!(report["outcome"], "switched", "{report}");
     assert_eq!(report["attempts"], 0, "it was switched already");

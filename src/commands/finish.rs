@@ -47,6 +47,7 @@ pub struct Args {
 pub async fn run(context: &Context, verb: Verb, args: &Args) -> Result<ExitCode> {
     let (config, mut client) = context.open("finish").await?;
     let row = migration::require(&client, &config.name).await?;
+    strategy::agrees(&config, &row)?;
     match (verb, row.phase) {
         (Verb::Finish, Phase::Switched) => {}
         (Verb::Abort, phase) if phase < Phase::Switched => {}

@@ -26,6 +26,7 @@ use tokio_postgres::Client;
 use crate::config::Config;
 use crate::error::Result;
 use crate::pg::{ConnInfo, connect};
+use crate::state::install;
 
 /// For people or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,11 +54,13 @@ impl Context {
     /// Reads the configuration and connects to the database that holds the state.
     ///
     /// # Errors
-    /// Configuration and connection errors.
+    /// Configuration and connection errors; [`crate::error::Kind::Precondition`] where the
+    /// state is another version's.
     pub async fn open(&self, purpose: &str) -> Result<(Config, Client)> {
         let config = self.load()?;
         let info = ConnInfo::parse(&config.source_url)?;
         let client = connect(&info, purpose).await?;
+        install::require_newest(&client).await?;
         Ok((config, client))
     }
 

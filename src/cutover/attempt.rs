@@ -337,6 +337,10 @@ impl Body<'_> {
             )
             .await?;
         }
+        if direction == Direction::Forward {
+            let strategy = self.prepared.config.switch.strategy.name();
+            migration::switched_by(&session.client, id, strategy).await?;
+        }
         clock.lap("names");
         if !migration::advance(&session.client, id, direction.from(), direction.to()).await? {
             return Err(self.moved_on());

@@ -14,9 +14,10 @@ use tokio_postgres::Client;
 use super::Direction;
 use super::gates::{Check, check};
 use crate::config::{Config, Strategy, old_name};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::pg::{ConnInfo, QualifiedName};
-use crate::state::ChunkTable;
+use crate::phase::Phase;
+use crate::state::{ChunkTable, Migration};
 use crate::transform::Plan;
 
 /// How strongly a table is locked while the switch goes on.
@@ -88,6 +89,28 @@ pub fn locks(config: &Config, plan: &Plan, direction: Direction) -> Vec<Lock> {
     locks
 }
 
+/// What a switch has done can only be taken back, or tidied up, by the strategy that it went
+/// by: another one would leave tables under the wrong names and guards where they were.
+///
+/// # Errors
+/// [`Kind::Config`] where the migration is switched by another one than configured.
+pub fn agrees(config: &Config, migration: &Migration) -> Result<()> {
+    let configured = config.switch.strategy.name();
+    match &migration.strategy {
+        Some(by) if migration.phase == Phase::Switched && by != configured => Err(Error::new(
+            Kind::Config,
+            format!(
+                "migration {} was switched by strategy \"{by}\", the configuration says \"{configured}\"",
+                migration.name
+            ),
+        )
+        .remedy(format!(
+            "set strategy = \"{by}\" in [switch] until the migration is finished or switched back"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Changes names and guards as the strategy says, in the switch's open transaction.
 /// The targets' guards look at the phase and need not be touched.
 ///
@@ -116,10 +139,13 @@ pub async fn afterwards(
     migration: i32,
     direction: Direction,
 ) -> Option<Check> {
-    if (config.switch.strategy, direction) != (Strategy::Columns, Direction::Back) {
+    if direction == Direction::Forward {
         return None;
     }
+    // What one strategy has left may be met under another one: a migration that is back may
+    // be switched or given up by a configuration that was changed.
     Some(match mandatory::restore(info, migration).await {
+        Ok(0) if config.switch.strategy != Strategy::Columns => return None,
         Ok(columns) => check(
             "NOT NULL",
             true,

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::pg::{ConnInfo, connect};
 use crate::state::switchover::Step;
-use crate::state::{ChunkTable, Migration, SWITCH_LOCK, migration, place};
+use crate::state::{ChunkTable, Migration, SWITCH_LOCK, install, migration, place};
 use crate::transform::module::hash_all;
 use crate::transform::{Module, Plan};
 use crate::verify;
@@ -70,7 +70,9 @@ pub async fn switch(config: &Config, options: Options) -> Result<Report> {
     control
         .batch_execute("set synchronous_commit = off")
         .await?;
+    install::require_newest(&control).await?;
     let row = alone(&control, &config.name).await?;
+    strategy::agrees(config, &row)?;
     let known = earlier(&control, &row, options.direction).await?;
     let mut notes = Vec::new();
     if !options.rehearse && known != Some(Outcome::Unknown) {
@@ -86,6 +88,7 @@ pub async fn switch(config: &Config, options: Options) -> Result<Report> {
         return Ok(report);
     }
     let row = migration::require(&control, &config.name).await?;
+    strategy::agrees(config, &row)?;
     let prepared = prepare(config, &mut control, info, row, options).await?;
     let journal = Journal::open(
         &control,

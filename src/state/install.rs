@@ -30,6 +30,7 @@ const STEPS: &[(i32, &str, &str, &str)] = &[
     step!(7, "operators", "0007_operators"),
     step!(8, "source_key", "0008_source_key"),
     step!(9, "publication", "0009_publication"),
+    step!(10, "strategy", "0010_strategy"),
 ];
 
 /// Brings the schema up to this version; safe to run twice and at the same time.
@@ -134,6 +135,28 @@ async fn apply(tx: &Transaction<'_>, history: &History, migration: &Migration) -
     )
     .await?;
     Ok(())
+}
+
+/// Makes sure that the state, where there is one, is what this program reads and writes.
+/// Only the daemon brings it up to date: everything else may meet an older daemon at work.
+///
+/// # Errors
+/// [`Kind::Precondition`] where another version made it; connection errors.
+pub async fn require_newest(client: &Client) -> Result<()> {
+    let (found, own) = (current(client).await?, newest());
+    let remedy = match found {
+        Some(version) if version < own => {
+            "start the daemon (`crossfade run`) of this version: it brings the state up to date"
+        }
+        Some(version) if version > own => "use the newer crossfade that made it",
+        _ => return Ok(()),
+    };
+    let version = found.unwrap_or(0);
+    Err(Error::new(
+        Kind::Precondition,
+        format!("the schema crossfade has version {version}, this program needs {own}"),
+    )
+    .remedy(remedy))
 }
 
 fn newest() -> i32 {

@@ -18,9 +18,12 @@ pub struct Migration {
     pub stop: bool,
     /// Switches that committed, in either direction.
     pub switches: i32,
+    /// How it was switched the last time, by the configuration's name for it.
+    pub strategy: Option<String>,
 }
 
-const COLUMNS: &str = "id, name, phase, system_identifier, module_hash, paused, stop, switches";
+const COLUMNS: &str =
+    "id, name, phase, system_identifier, module_hash, paused, stop, switches, strategy";
 
 /// Finds the migration of that name.
 ///
@@ -40,6 +43,7 @@ pub async fn find<C: GenericClient>(client: &C, name: &str) -> Result<Option<Mig
         paused: row.get(5),
         stop: row.get(6),
         switches: row.get(7),
+        strategy: row.get(8),
     }))
 }
 
@@ -88,6 +92,16 @@ pub async fn create<C: GenericClient>(
         )
         .await?;
     require(client, name).await
+}
+
+/// Remembers in the switch's own transaction how it switches.
+///
+/// # Errors
+/// Connection errors.
+pub async fn switched_by<C: GenericClient>(client: &C, id: i32, strategy: &str) -> Result<()> {
+    let sql = "update crossfade.migration set strategy = $2 where id = $1";
+    client.execute(sql, &[&id, &strategy]).await?;
+    Ok(())
 }
 
 /// Moves the migration from one phase to the next; does nothing when it is not in
