@@ -159,6 +159,29 @@ async fn an_abort_waits_for_a_session_that_still_has_the_origin() {
     assert_eq!(world.get(left).await, "0");
 }
 
+/// A session that restores a dump without triggers, or applies another subscription, is in
+/// the replica role: it must not write what is being filled either.
+#[tokio::test]
+async fn nobody_writes_a_target_before_the_switch_whatever_his_replication_role() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let _daemon = world.daemon(&[]);
+    world.settled().await;
+    let session = world.open().await;
+    for role in ["origin", "local", "replica"] {
+        session
+            .batch_execute(&format!("set session_replication_role = {role}"))
+            .await
+            .unwrap();
+        let refused = session
+            .batch_execute("insert into t.orders values (900000, 'stray', now())")
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "55000", "{role}");
+    }
+}
+
 /// A daemon that has just been started goes through its phases while an abort asks for its
 /// end: the abort does not insist on the phase that it has read.
 #[tokio::test]

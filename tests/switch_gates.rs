@@ -295,7 +295,7 @@ async fn a_certificate_must_be_there_of_these_modules_and_fresh() {
 async fn a_difference_that_verify_found_keeps_the_old_world() {
     let (world, _daemon) = verified().await;
     world
-        .sql("set session_replication_role = replica; update t.orders set status = 'wrong' where id = 7; reset session_replication_role")
+        .sql("set crossfade.session = on; update t.orders set status = 'wrong' where id = 7; reset crossfade.session")
         .await;
     let output = crossfade(&world, &["verify"], &[]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -311,7 +311,7 @@ async fn a_difference_in_what_changed_since_the_certificate_keeps_the_old_world(
         .await;
     world.caught_up().await;
     world
-        .sql("set session_replication_role = replica; update t.orders set status = 'wrong' where id = 7; reset session_replication_role")
+        .sql("set crossfade.session = on; update t.orders set status = 'wrong' where id = 7; reset crossfade.session")
         .await;
     let before = fingerprint(&world).await;
     for word in ["1 rows changed since", "certificate: none"] {

@@ -156,25 +156,6 @@ pub async fn columns<C: GenericClient>(client: &C, tables: &[u32]) -> Result<Vec
     Ok(found)
 }
 
-/// The tables that hold the rows of each of these: a partition that is attached brings
-/// rows along that no change in the log tells of, and one that is detached takes them away.
-/// One line for all.
-///
-/// # Errors
-/// Connection errors.
-pub async fn partitions<C: GenericClient>(client: &C, tables: &[u32]) -> Result<String> {
-    let row = client
-        .query_one(
-            "select coalesce(string_agg(t.n || ' ' || p.relid::oid, ', ' order by t.n, p.relid::oid), '')
-             from unnest($1::oid[]) with ordinality as t(oid, n)
-             join pg_catalog.pg_class c on c.oid = t.oid and c.relkind = 'p'
-             cross join pg_catalog.pg_partition_tree(t.oid::regclass) p where p.isleaf",
-            &[&tables],
-        )
-        .await?;
-    Ok(row.get(0))
-}
-
 /// Writes the certificate, forgets what changed before it and ends the pass, in one
 /// transaction.
 ///

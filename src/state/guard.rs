@@ -10,7 +10,8 @@ use crate::pg::{QualifiedName, ident};
 pub const TRIGGER: &str = "crossfade_guard";
 
 /// Keeps everybody but crossfade's sessions from writing a target until the
-/// migration has switched.
+/// migration has switched: sessions in the replica role too, where the table is ours. Who
+/// only has the TRIGGER privilege cannot ask for that.
 ///
 /// # Errors
 /// The server's: needs the table's ownership or the TRIGGER privilege.
@@ -22,6 +23,10 @@ pub async fn target<C: GenericClient>(
     let function = format!("crossfade.guard_target({})", ident::literal(migration));
     for part in with_partitions(client, table).await? {
         create(client, &part, &function).await?;
+        match always(client, &part).await {
+            Err(e) if e.is_sqlstate("42501") => {}
+            done => done?,
+        }
     }
     Ok(())
 }
@@ -40,15 +45,20 @@ pub async fn source<C: GenericClient>(
     let function = format!("crossfade.guard_source({})", ident::literal(instead));
     for part in with_partitions(client, table).await? {
         create(client, &part, &function).await?;
-        client
-            .batch_execute(&format!(
-                "alter table {} enable always trigger {TRIGGER}",
-                part.sql()
-            ))
-            .await
-            .context(format!("guarding {part}"))?;
+        always(client, &part).await?;
     }
     Ok(())
+}
+
+/// Lets the guard of a table fire in sessions of every replication role.
+async fn always<C: GenericClient>(client: &C, table: &QualifiedName) -> Result<()> {
+    client
+        .batch_execute(&format!(
+            "alter table {} enable always trigger {TRIGGER}",
+            table.sql()
+        ))
+        .await
+        .context(format!("guarding {table}"))
 }
 
 /// Removes what [`source`] made.

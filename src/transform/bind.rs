@@ -154,6 +154,7 @@ async fn compile(
             depends: facts.depends,
             reads,
             relations: facts.relations,
+            functions: facts.functions,
             rename_to: spec.rename_to.clone(),
         });
     }

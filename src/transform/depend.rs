@@ -24,6 +24,8 @@ pub struct Facts {
     pub output: Vec<(String, String)>,
     /// Relations it reads besides `source`, by OID.
     pub relations: Vec<u32>,
+    /// Functions that it calls and somebody has made, by OID: these can become others.
+    pub functions: Vec<u32>,
     /// Functions whose result can differ between two runs on the same row.
     pub unstable: Vec<String>,
 }
@@ -121,6 +123,7 @@ pub async fn facts(
         }
     }
     let whole = tree.contains(":varattno 0 ");
+    let called = called(&tree);
     Ok(Facts {
         depends: if whole {
             Dependencies::WholeRow
@@ -130,12 +133,20 @@ pub async fn facts(
         reads_source,
         output,
         relations: relations.into_iter().collect(),
-        unstable: unstable(tx, &tree, source).await?,
+        unstable: unstable(tx, &tree, &called, source).await?,
+        functions: called
+            .into_iter()
+            .filter(|oid| *oid >= FIRST_MADE)
+            .collect(),
     })
 }
 
-/// The functions of a stored query tree that read the clock, the session or chance.
-async fn unstable(tx: &Transaction<'_>, tree: &str, source: &Table) -> Result<Vec<String>> {
+/// The first OID that the server gives to what is made after initdb (its
+/// `FirstNormalObjectId`).
+const FIRST_MADE: u32 = 16384;
+
+/// Every function that a stored query tree calls, ascending.
+fn called(tree: &str) -> Vec<u32> {
     let mut oids = BTreeSet::new();
     for field in [":funcid ", ":opfuncid ", ":winfnoid ", ":aggfnoid "] {
         for (at, _) in tree.match_indices(field) {
@@ -147,14 +158,23 @@ async fn unstable(tx: &Transaction<'_>, tree: &str, source: &Table) -> Result<Ve
             }
         }
     }
-    let oids: Vec<u32> = oids.into_iter().collect();
+    oids.into_iter().collect()
+}
+
+/// Those of the functions called that read the clock, the session or chance.
+async fn unstable(
+    tx: &Transaction<'_>,
+    tree: &str,
+    called: &[u32],
+    source: &Table,
+) -> Result<Vec<String>> {
     let rows = tx
         .query(
             "select p.oid::regprocedure::text from pg_proc p
              where p.oid = any($1::oid[]) and (p.provolatile = 'v'
                or (p.pronamespace = 'pg_catalog'::regnamespace and p.proname = any($2::text[])))
              order by 1",
-            &[&oids, &CLOCK],
+            &[&called, &CLOCK],
         )
         .await
         .context(format!("reading the functions used on {}", source.name))?;

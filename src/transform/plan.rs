@@ -43,6 +43,8 @@ pub struct Target {
     pub reads: Vec<usize>,
     /// Every relation that the SELECT reads besides `source`, by OID.
     pub relations: Vec<u32>,
+    /// The functions that somebody has made and the SELECT calls, by OID.
+    pub functions: Vec<u32>,
     pub rename_to: Option<QualifiedName>,
 }
 

@@ -27,6 +27,8 @@ pub struct Reverse {
     pub columns: Vec<usize>,
     /// Targets it reads, by position.
     pub reads: Vec<usize>,
+    /// The functions that somebody has made and the SELECT calls, by OID.
+    pub functions: Vec<u32>,
     pub touches: Vec<Touch>,
 }
 
@@ -94,6 +96,7 @@ pub async fn compile(
         select: spec.select.clone(),
         columns: rebuilt(plan),
         reads,
+        functions: facts.functions,
         touches,
     }))
 }

@@ -94,6 +94,78 @@ async fn a_column_dropped_and_made_again_under_its_name_voids_it() {
     assert_eq!(code, 1, "{report}");
 }
 
+/// A module whose rows are made of an enum's labels and by functions.
+async fn made_of_labels_and_functions() -> World {
+    let world = World::new(0).await;
+    execute(
+        &world.client().await,
+        "create type mood as enum ('good', 'bad');
+         create domain feeling as mood;
+         create function inner_part(text) returns text language sql immutable as 'select upper($1)';
+         create function outer_part(text) returns text language plpgsql immutable as
+             'begin return public.inner_part($1) || ''!''; end';
+         create table old (id int primary key, a text, m feeling[] not null);
+         create table new (id int primary key, a text, called text, m text);
+         insert into old select g, 'a' || g, array['good', 'bad']::feeling[] from generate_series(1, 50) g",
+    )
+    .await;
+    let folder = world.dir.join("transforms/made");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (file, text) in [
+        (
+            "transform.toml",
+            "source = 'old'\n[[target]]\ntable = 'new'\nsource_key = ['id']\nselect = 'new.sql'\n",
+        ),
+        (
+            "new.sql",
+            "select id, a, public.outer_part(a) as called, m::text as m from source",
+        ),
+    ] {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    let config = format!(
+        "name = 'v'\ntransforms = ['transforms/made']\n[source]\nurl = '{}'\n[verify]\ncontinuous = false\n",
+        world.server.url("postgres")
+    );
+    std::fs::write(world.dir.join("crossfade.toml"), config).unwrap();
+    world.streams().await
+}
+
+/// No change in the log tells of any of these, and each makes other rows of the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_other_rows_and_is_not_in_the_log_voids_it() {
+    let world = made_of_labels_and_functions().await;
+    let client = world.client().await;
+    for (ddl, back) in [
+        (
+            "alter table old alter a type text using upper(a)",
+            "alter table old alter a type text using lower(a)",
+        ),
+        (
+            "alter table new alter a type text using upper(a)",
+            "alter table new alter a type text using lower(a)",
+        ),
+        (
+            "alter type mood rename value 'good' to 'fine'",
+            "alter type mood rename value 'fine' to 'good'",
+        ),
+        (
+            "create or replace function inner_part(text) returns text language sql immutable as 'select $1'",
+            "create or replace function inner_part(text) returns text language sql immutable as 'select upper($1)'",
+        ),
+    ] {
+        assert_eq!(world.verify(&[]).0, 0, "before {ddl}");
+        assert_eq!(world.verify(&["--changed"]).0, 0, "before {ddl}");
+        execute(&client, ddl).await;
+        let (code, error) = world.verify(&["--changed"]);
+        assert_eq!(code, 2, "{ddl}: {error}");
+        let text = error["error"].as_str().unwrap();
+        assert!(text.contains("void"), "{ddl}: {text}");
+        assert_eq!(world.verify(&[]).0, 1, "{ddl}");
+        execute(&client, back).await;
+    }
+}
+
 /// A switch gives the names to other tables. Who bound them before and compares them
 /// afterwards finds differences that are none: they must not take the certificate away
 /// that the switch has handed over, for a way back would be refused.

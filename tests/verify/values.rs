@@ -20,7 +20,9 @@ async fn verify(world: &World, arguments: &[&str]) -> (i32, Value) {
 async fn harm(world: &World, sql: &str) {
     let client = world.open().await;
     client
-        .batch_execute(&format!("set session_replication_role = replica; {sql}"))
+        .batch_execute(&format!(
+            "set crossfade.session = on; set session_replication_role = replica; {sql}"
+        ))
         .await
         .unwrap();
 }

@@ -323,7 +323,11 @@ pub fn options() -> Options {
 pub async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    execute(&client, "set session_replication_role = replica").await;
+    execute(
+        &client,
+        "set crossfade.session = on; set session_replication_role = replica",
+    )
+    .await;
     client
 }
 
