@@ -31,7 +31,7 @@ const CATCHING_UP: Duration = Duration::from_secs(15);
 const AWAY: Duration = Duration::from_secs(15);
 
 /// Checks that `--accept NAME` overrides.
-pub const ADVISORY: [&str; 9] = [
+pub const ADVISORY: [&str; 11] = [
     "cascades",
     "references",
     "rules",
@@ -41,6 +41,8 @@ pub const ADVISORY: [&str; 9] = [
     "publications",
     "inheritance",
     "sequences",
+    "view_locking",
+    "view_unique",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

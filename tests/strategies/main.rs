@@ -5,3 +5,5 @@
 mod columns;
 mod shop;
 mod view;
+mod view_gates;
+mod view_writes;

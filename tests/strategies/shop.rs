@@ -53,16 +53,22 @@ impl Shop {
 
     /// A table of awkward names and types, `head` instead of the shop.
     pub async fn awkward(strategy: &str, toml: &str, select: &str, reverse: &str) -> Self {
-        let server = Server::start(patient()).unwrap();
-        let client = shop::connect(&server.url("postgres")).await.unwrap();
-        client.batch_execute(AWKWARD).await.unwrap();
-        let folder = server.dir().join("transforms/awkward");
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, text) in [
+        let files = [
             ("transform.toml", toml),
             ("head.sql", select),
             ("reverse.sql", reverse),
-        ] {
+        ];
+        Self::of(strategy, AWKWARD, &files).await
+    }
+
+    /// Any tables and a module of these files.
+    pub async fn of(strategy: &str, tables: &str, files: &[(&str, &str)]) -> Self {
+        let server = Server::start(patient()).unwrap();
+        let client = shop::connect(&server.url("postgres")).await.unwrap();
+        client.batch_execute(tables).await.unwrap();
+        let folder = server.dir().join("transforms/awkward");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in files {
             std::fs::write(folder.join(name), text).unwrap();
         }
         Self::bound(server, client, &folder, strategy).await
@@ -126,6 +132,17 @@ impl Shop {
             .unwrap()
             .into_iter()
             .map(|c| (c.name, c.passed(), c.found))
+            .collect()
+    }
+
+    /// What is advised by the checks of one name.
+    pub async fn remedies(&self, name: &str) -> Vec<String> {
+        let checks =
+            strategy::checks::run(&self.client, &self.config, &self.plan, Direction::Forward);
+        let checks = checks.await.unwrap().into_iter();
+        checks
+            .filter(|c| c.name == name)
+            .map(|c| c.remedy)
             .collect()
     }
 
@@ -216,14 +233,12 @@ impl Shop {
             .rev()
             .map(|t| format!("delete from {};", t.table.name.sql()))
             .collect();
-        for t in &self.plan.targets {
-            sql.push_str(&format!(
-                "with source as (table {}) {} select {} from ({}\n) q;",
-                self.plan.source.name.sql(),
-                t.insert_into(),
-                t.column_list("q."),
-                t.select
-            ));
+        let source = format!("source as (table {})", self.plan.source.name.sql());
+        let all: Vec<usize> = (0..self.plan.targets.len()).collect();
+        let lookups = self.plan.insert_lookups(&source, &all);
+        let rows = self.plan.insert(&source, &all, "select 1");
+        for statement in lookups.iter().chain(&rows) {
+            sql.push_str(&format!("{statement};"));
         }
         sql
     }

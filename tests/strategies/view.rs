@@ -139,11 +139,12 @@ async fn the_view_behaves_like_the_table_that_it_stands_for() {
     app.query_one(&prepared, &[&7_i64]).await.unwrap();
 }
 
-/// Has a second session run the statement while the first, which has run it, has not
-/// committed yet; what the second is told then.
-async fn beside_another(shop: &Shop, sql: &str) -> String {
+/// Has a second session run its statement, in a transaction begun by another, while the
+/// first, which has run its own, has not committed yet; what the second is told then.
+pub async fn beside_another(shop: &Shop, one: &str, begun: &str, sql: &str) -> String {
     let (first, second) = (shop.session().await, shop.session().await);
-    first.batch_execute(&format!("begin; {sql}")).await.unwrap();
+    second.batch_execute(begun).await.unwrap();
+    first.batch_execute(&format!("begin; {one}")).await.unwrap();
     let pid: i32 = second
         .query_one("select pg_backend_pid()", &[])
         .await
@@ -170,7 +171,11 @@ async fn no_update_through_the_view_is_lost() {
     let mut shop = awkward_view("rename_to = 't.\"Head ÄÖ\"'").await;
     shop.switch(Direction::Forward).await;
     let add = format!("update {TABLE} set \"Zahl\" = \"Zahl\" + 1 where id = 1");
-    assert_eq!(beside_another(&shop, &add).await, "40001");
+    assert_eq!(beside_another(&shop, &add, "", &add).await, "40001");
+    // The new row of one who needs no more than that the key stays carries the other's lock.
+    let lock = "begin; select from t.\"Head ÄÖ\" where id = 1 for key share";
+    let one = "update t.\"Head ÄÖ\" set n = n + 1 where id = 1";
+    assert_eq!(beside_another(&shop, one, lock, &add).await, "40001");
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let (app, add) = (shop.session().await, add.clone());
@@ -186,18 +191,18 @@ async fn no_update_through_the_view_is_lost() {
         done.unwrap();
     }
     let select = |table: &str| format!("select \"Zahl\"::text from {table} where id = 1");
-    assert_eq!(shop.text(&select(TABLE)).await, "402");
+    assert_eq!(shop.text(&select(TABLE)).await, "403");
     assert_eq!(
         shop.text("select n::text from t.\"Head ÄÖ\" where id = 1")
             .await,
-        "402"
+        "403"
     );
     // The reverse names a target that has another name by now.
     shop.switch(Direction::Back).await;
-    assert_eq!(shop.text(&select(TABLE)).await, "402");
+    assert_eq!(shop.text(&select(TABLE)).await, "403");
     assert_eq!(
         shop.text("select n::text from t.head where id = 1").await,
-        "402"
+        "403"
     );
 }
 

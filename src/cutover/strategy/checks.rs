@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use crate::config::{Config, Strategy};
 use crate::cutover::Direction;
 use crate::cutover::gates::{Check, Verdict, check};
+use crate::cutover::strategy::view;
 use crate::error::Result;
 use crate::pg::quote;
 use crate::transform::Plan;
@@ -21,7 +22,7 @@ pub async fn run(
     if direction == Direction::Back {
         // The lock on the view is asked for before it is dropped.
         if config.switch.strategy == Strategy::View {
-            checks.push(view_owner(client, plan).await?);
+            checks.push(view::checks::owner(client, plan).await?);
         }
         return Ok(checks);
     }
@@ -48,7 +49,7 @@ pub async fn run(
             checks.push(refusing_null(client, plan).await?);
             checks.extend(in_use(client, plan).await?);
         }
-        Strategy::View => checks.extend(view(client, plan).await?),
+        Strategy::View => checks.extend(view::checks::run(client, plan).await?),
         _ => {}
     }
     Ok(checks)
@@ -146,92 +147,4 @@ async fn in_use(client: &Client, plan: &Plan) -> Result<Option<Check>> {
     );
     note.verdict = Verdict::Note;
     Ok(Some(note))
-}
-
-async fn view(client: &Client, plan: &Plan) -> Result<Vec<Check>> {
-    let source = &plan.module.source;
-    let free = plan
-        .targets
-        .iter()
-        .all(|t| t.rename_to.as_ref() != Some(source));
-    let secured: bool = client
-        .query_one(
-            "select relrowsecurity from pg_class where oid = $1",
-            &[&plan.source.oid],
-        )
-        .await?
-        .get(0);
-    Ok(vec![
-        check(
-            "rebuilt",
-            plan.reverse.is_some(),
-            format!(
-                "module {} {}",
-                plan.module.name,
-                if plan.reverse.is_some() {
-                    "rebuilds the old rows"
-                } else {
-                    "has no [reverse]"
-                }
-            ),
-            "add [reverse] to transform.toml: a view of the old rows has to rebuild them",
-        ),
-        check(
-            "view_name",
-            free,
-            format!(
-                "{source} {}",
-                if free {
-                    "is the view's"
-                } else {
-                    "is taken by a `rename_to`"
-                }
-            ),
-            "leave out that `rename_to`, or use strategy = \"rename\"",
-        ),
-        check(
-            "view_security",
-            !secured,
-            if secured {
-                format!("{source} has row security, which a view cannot have")
-            } else {
-                "no row security to carry over".to_owned()
-            },
-            "use strategy = \"rename\" with policies on the new tables",
-        ),
-        view_owner(client, plan).await?,
-    ])
-}
-
-/// The view reads with the rights of its owner, who is the old table's. UPDATE is for
-/// the switch back: it locks the view before it drops it, and a lock on a view is one
-/// on its tables, asked for in the owner's name.
-async fn view_owner(client: &Client, plan: &Plan) -> Result<Check> {
-    let targets: Vec<u32> = plan.targets.iter().map(|t| t.table.oid).collect();
-    let lacking = client
-        .query(
-            "select pg_get_userbyid(s.relowner)::text, t.oid::regclass::text from pg_class s, pg_class t
-             where s.oid = $1 and t.oid = any($2)
-               and not (has_table_privilege(s.relowner, t.oid, 'SELECT')
-                        and has_table_privilege(s.relowner, t.oid, 'UPDATE')) order by 2",
-            &[&plan.source.oid, &targets],
-        )
-        .await?;
-    let grants: Vec<String> = lacking
-        .iter()
-        .map(|r| {
-            let (owner, table): (String, String) = (r.get(0), r.get(1));
-            format!("GRANT SELECT, UPDATE ON {table} TO {}", quote(&owner))
-        })
-        .collect();
-    Ok(check(
-        "view_owner",
-        grants.is_empty(),
-        if grants.is_empty() {
-            "the view's owner may read and lock the new tables"
-        } else {
-            "the view's owner may not read and lock the new tables"
-        },
-        grants.join("; "),
-    ))
 }

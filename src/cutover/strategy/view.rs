@@ -5,6 +5,11 @@
 //! what is written to it goes through the module's own SELECTs into the new tables
 //! (`write`). So both schemas are in use at once, and clients move when they like.
 
+pub mod checks;
+mod constraints;
+mod kept;
+mod numbers;
+mod unique;
 mod update;
 mod write;
 
@@ -12,6 +17,7 @@ use tokio_postgres::{Client, Row};
 
 use super::{Direction, rename};
 use crate::error::{Context, Error, Kind, Result};
+use crate::pg::catalog::Column;
 use crate::pg::{QualifiedName, quote};
 use crate::state::ChunkTable;
 use crate::transform::{Plan, Reverse};
@@ -73,9 +79,28 @@ async fn put(client: &Client, plan: &Plan, source_id: i32) -> Result<()> {
     let columns = columns(client, plan).await?;
     let sql = view_sql(plan, reverse, &select, &columns);
     client.batch_execute(&sql).await.context(what())?;
-    let functions = write::sql(plan, source_id, &checks(client, plan).await?);
+    let constraints = constraints::read(client, plan).await?;
+    let further = unique::read(client, plan).await?;
+    let path = path(client).await?;
+    let functions = write::sql(plan, source_id, &path, &constraints, &further);
     client.batch_execute(&functions).await.context(what())?;
     dress(client, plan, &columns).await.context(what())
+}
+
+/// Where the view's functions look for what the module names without a schema: where this
+/// session does. A writer's temporary tables come last, or they would stand for tables
+/// of the same name, and what hides behind them would run with the functions' rights.
+async fn path(client: &Client) -> Result<String> {
+    let row = client
+        .query_one(
+            "select string_agg(quote_ident(s), ', ' order by n)
+             from unnest(current_schemas(true)) with ordinality c (s, n)
+             where s !~ '^pg_temp'",
+            &[],
+        )
+        .await?;
+    let schemas: String = row.get(0);
+    Ok(format!("{schemas}, pg_temp"))
 }
 
 async fn take(client: &Client, plan: &Plan, source_id: i32) -> Result<()> {
@@ -91,7 +116,7 @@ struct Facts {
     /// Its default, or its generation expression.
     expression: Option<String>,
     identity: bool,
-    /// The sequence that numbers the new tables, where this is their key.
+    /// Where its numbers come from.
     sequence: Option<String>,
 }
 
@@ -105,50 +130,18 @@ async fn columns(client: &Client, plan: &Plan) -> Result<Vec<Facts>> {
             &[&plan.source.oid],
         )
         .await?;
-    let mut facts = Vec::new();
-    for (i, row) in rows.iter().enumerate() {
-        facts.push(Facts {
-            expression: row.get(0),
-            identity: row.get(1),
-            sequence: sequence(client, plan, i).await?,
-        });
-    }
-    Ok(facts)
+    let numbers = numbers::read(client, plan, &super::aside(plan)).await?;
+    let facts = rows.iter().zip(numbers).map(|(row, numbers)| Facts {
+        expression: row.get(0),
+        identity: row.get(1),
+        sequence: numbers.drawn(),
+    });
+    Ok(facts.collect())
 }
 
-/// Old and new clients insert side by side, so they must draw their numbers from one
-/// sequence: that of the new table, where its key has one, else the old table's own.
-async fn sequence(client: &Client, plan: &Plan, column: usize) -> Result<Option<String>> {
-    let mut places: Vec<(String, &str)> = Vec::new();
-    if let Some(part) = plan.key.iter().position(|&k| k == column) {
-        for (_, target) in plan.row_targets() {
-            places.push((target.table.name.sql(), &target.key[part]));
-        }
-    }
-    let old = super::aside(plan).sql();
-    places.push((old, &plan.source.columns[column].name));
-    for (table, name) in places {
-        let found: Option<String> = client
-            .query_one("select pg_get_serial_sequence($1, $2)", &[&table, &name])
-            .await?
-            .get(0);
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
-}
-
-/// Name and expression of the old table's CHECK constraints.
-async fn checks(client: &Client, plan: &Plan) -> Result<Vec<(String, String)>> {
-    let rows = client
-        .query(
-            "select conname::text, crossfade.expression_of(conbin, conrelid) from pg_constraint
-             where conrelid = $1 and contype = 'c' order by 1",
-            &[&plan.source.oid],
-        )
-        .await?;
-    Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
+/// `record."column"` as a value of the source's own type.
+fn value(column: &Column, record: &str) -> String {
+    column.cast(&format!("{record}.{}", column.quoted()))
 }
 
 /// The inner SELECT gives what is rebuilt the old types, the outer one computes what

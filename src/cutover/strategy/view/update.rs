@@ -9,7 +9,13 @@
 //! That needs the table's rows to be those that the module makes of the row before, by
 //! their keys. Where they are not (lines with a gap in their numbers), a target that
 //! changes is written out as a whole.
+//!
+//! What goes has gone before anything comes, so that a line can take over what
+//! another one had: the upsert asks for the number of rows deleted, and so waits.
 
+use super::kept::alike;
+use super::unique::Further;
+use super::value;
 use crate::pg::quote;
 use crate::transform::Plan;
 use crate::transform::plan::Target;
@@ -23,9 +29,19 @@ pub struct Row<'a> {
     pub key: &'a [String],
 }
 
-/// One statement; only for plans whose targets do not read one another.
+/// A definition of `source` as one record.
+pub fn source(plan: &Plan, record: &str) -> String {
+    let values: Vec<_> = plan
+        .used_columns()
+        .map(|c| format!("{} as {}", value(c, record), c.quoted()))
+        .collect();
+    format!("source as materialized (select {})", values.join(", "))
+}
+
+/// One statement; only for plans whose targets do not read one another. `further` has
+/// one entry a target.
 #[must_use]
-pub fn merge(plan: &Plan, row: &Row<'_>) -> String {
+pub fn merge(plan: &Plan, row: &Row<'_>, further: &[Further]) -> String {
     let mut parts = vec![row.after.to_owned()];
     let targets: Vec<(usize, &Target)> = plan.row_targets().collect();
     for (i, t) in &targets {
@@ -33,7 +49,7 @@ pub fn merge(plan: &Plan, row: &Row<'_>) -> String {
         parts.push(compared(*i, t, row.key));
     }
     for (i, t) in targets.iter().rev() {
-        parts.push(delete(*i, t, row.key));
+        parts.push(delete(*i, t, row.key, &further[*i]));
     }
     for (i, t) in &targets {
         parts.push(upsert(*i, t));
@@ -53,7 +69,7 @@ pub fn carried(t: &Target, key: &[String]) -> String {
 }
 
 /// `a.c = b.c` for every column of the arbiter.
-fn matched(t: &Target, a: &str, b: &str) -> String {
+pub fn matched(t: &Target, a: &str, b: &str) -> String {
     let parts: Vec<_> = t
         .arbiter
         .iter()
@@ -107,13 +123,32 @@ k{i} as materialized (select {keys}, {same} from f{i} f join o{i} o on {of_f}, s
     )
 }
 
-fn delete(i: usize, t: &Target, key: &[String]) -> String {
+/// Rows that are no longer made go, and those that others have to pass.
+fn delete(i: usize, t: &Target, key: &[String], further: &Further) -> String {
+    let mut goes = vec![format!(
+        "not exists (select from f{i} f where {})",
+        same_place(t)
+    )];
+    goes.extend(further.in_the_way(i, t));
     format!(
-        "d{i} as (delete from {} t using s{i} s where s.changed and {} and not exists (select from f{i} f where {}))",
+        "d{i} as (delete from {} t using s{i} s where s.changed and {} and ({}) returning 1)",
         t.table.name.sql(),
         carried(t, key),
-        matched(t, "t", "f")
+        goes.join(" or ")
     )
+}
+
+/// Row `t` is where `f` will be. Of types in which equal values can be printed in more
+/// than one way the upsert would keep the one that is there.
+fn same_place(t: &Target) -> String {
+    let mut parts = vec![matched(t, "t", "f")];
+    for c in t.arbiter.iter().map(|c| t.column(c)) {
+        if !c.text_is_identity {
+            let new = c.cast(&format!("f.{}", c.quoted()));
+            parts.push(alike(&format!("t.{}", c.quoted()), &new));
+        }
+    }
+    parts.join(" and ")
 }
 
 fn upsert(i: usize, t: &Target) -> String {
@@ -142,7 +177,7 @@ fn upsert(i: usize, t: &Target) -> String {
         )
     };
     format!(
-        "u{i} as (insert into {} as t ({}) overriding system value select {} from f{i} f, s{i} s where s.changed on conflict ({}) {action})",
+        "u{i} as (insert into {} as t ({}) overriding system value select {} from f{i} f, s{i} s where s.changed and (select count(*) from d{i}) >= 0 on conflict ({}) {action})",
         t.table.name.sql(),
         t.column_list(""),
         t.column_list("f."),

@@ -7,11 +7,13 @@
 //!
 //! An INSTEAD OF trigger is called with no row locked. Two sessions that both add to a
 //! value would read the same one and one addition would be lost. So the trigger locks
-//! the row in the first target, reads the view's row again in a new snapshot, and when
+//! the row's parts in the targets, reads the view's row again in a new snapshot, and when
 //! that is not what the statement read, raises a serialization failure: the statement
 //! cannot be computed anew from here, as the server does with a table.
 
-use super::update;
+use super::constraints::Constraints;
+use super::unique::Further;
+use super::{kept, update, value};
 use crate::pg::QualifiedName;
 use crate::pg::catalog::Column;
 use crate::pg::connect::PINNED;
@@ -25,13 +27,20 @@ fn names(source_id: i32) -> (String, String) {
     )
 }
 
-/// Both functions and the trigger. `checks` are the old table's CHECK constraints.
+/// Both functions and the trigger. `path` is where the module's names are found, as SQL;
+/// `further` has one entry a target.
 #[must_use]
-pub fn sql(plan: &Plan, source_id: i32, checks: &[(String, String)]) -> String {
+pub fn sql(
+    plan: &Plan,
+    source_id: i32,
+    path: &str,
+    constraints: &Constraints,
+    further: &[Further],
+) -> String {
     let (write, merge) = names(source_id);
     let place = plan.module.source.sql();
-    let body = trigger_body(plan, source_id, checks);
-    let targets = merge_body(plan);
+    let body = trigger_body(plan, source_id, constraints);
+    let targets = merge_body(plan, further);
     let settings: String = PINNED
         .iter()
         .map(|(name, value)| format!(" set {name} = {}", literal(value)))
@@ -39,11 +48,11 @@ pub fn sql(plan: &Plan, source_id: i32, checks: &[(String, String)]) -> String {
     // Only the view's trigger calls it: with EXECUTE anybody could write the targets.
     format!(
         "create function {merge}(op text, old {place}, new {place}) returns void
-             language plpgsql security definer set search_path from current{settings}
+             language plpgsql security definer set search_path = {path}{settings}
              as {};
          revoke execute on function {merge} from public;
          create function {write}() returns trigger
-             language plpgsql security definer set search_path from current
+             language plpgsql security definer set search_path = {path}
              as {};
          revoke execute on function {write} from public;
          create trigger crossfade_write instead of insert or update or delete on {place}
@@ -74,27 +83,23 @@ fn dollars(text: &str) -> String {
     format!("{tag}{text}{tag}")
 }
 
-/// `record."column"` as a value of the source's own type.
-fn value(column: &Column, record: &str) -> String {
-    column.cast(&format!("{record}.{}", column.quoted()))
-}
-
 fn key_values(plan: &Plan, record: &str) -> Vec<String> {
     plan.key_columns().map(|c| value(c, record)).collect()
 }
 
-fn trigger_body(plan: &Plan, source_id: i32, checks: &[(String, String)]) -> String {
+fn trigger_body(plan: &Plan, source_id: i32, constraints: &Constraints) -> String {
     let (_, merge) = names(source_id);
     let place = plan.module.source.sql();
-    let same_row: Vec<_> = plan
-        .key_columns()
-        .map(|c| format!("v.{} = {}", c.quoted(), value(c, "old")))
-        .collect();
     format!(
         "
 #variable_conflict use_column
+<<crossfade>>
 declare
     present {place};
+    held xid[];
+    made xid[];
+    own xid[];
+    broken text;
 begin
     if tg_op <> 'INSERT' then
 {lock}
@@ -103,9 +108,7 @@ begin
             return null;
         end if;
         if present operator(pg_catalog.*<>) old then
-            raise exception 'crossfade: a row of %.% has changed since this statement read it',
-                quote_ident(tg_table_schema), quote_ident(tg_table_name)
-                using errcode = '40001', hint = 'Run the transaction again.';
+{changed}
         end if;
     end if;
     if tg_op = 'DELETE' then
@@ -121,87 +124,106 @@ begin
     return new;
 end ",
         lock = lock(plan, source_id),
-        same_row = same_row.join(" and "),
-        constraints = constraints(plan, checks),
+        same_row = kept::key(plan, "old"),
+        changed = changed(plan),
+        constraints = constraints.sql(plan),
     )
 }
 
-/// A row that is in none of the first target's is locked by its key.
+/// Locks the row in every target, in the order in which they are written: what another
+/// session changes of it afterwards waits, what it has changed before is read. A row that
+/// is in none of the first target's is locked by its key. `made` gets the transactions
+/// that the locked rows are of, `held` those that had locked them before, or this one
+/// where it has waited for a newer row.
 fn lock(plan: &Plan, source_id: i32) -> String {
-    let keys: Vec<_> = key_values(plan, "old")
-        .iter()
-        .map(|v| format!("({v})::text"))
-        .collect();
+    let old = key_values(plan, "old");
+    let keys: Vec<_> = old.iter().map(|v| format!("({v})::text")).collect();
     let by_key = format!(
         "        perform pg_advisory_xact_lock(hashtextextended(concat_ws('|', {}), {source_id}));",
         keys.join(", ")
     );
-    let Some((_, first)) = plan.row_targets().next() else {
+    let mut targets = plan.row_targets().map(|(_, t)| t);
+    let Some(first) = targets.next() else {
         return by_key;
     };
+    // Who adds a row that refers to the first target's waits; the others need no more
+    // than what an UPDATE takes.
+    let others: String = targets
+        .map(|t| {
+            format!(
+                "\n        perform from {} t where {} for no key update;",
+                t.table.name.sql(),
+                update::carried(t, &old)
+            )
+        })
+        .collect();
     format!(
-        "        perform from {} t where {} for update;
-        if not found then
+        "        select array_agg(x.held), array_agg(x.made) into held, made from
+            (select t.xmax as held, t.xmin as made from {} t where {} for update) x;
+        if held is null then
 {by_key}
-        end if;",
+        end if;{others}",
         first.table.name.sql(),
-        update::carried(first, &key_values(plan, "old"))
+        update::carried(first, &old)
     )
 }
 
-/// What the old table would not have taken.
-fn constraints(plan: &Plan, checks: &[(String, String)]) -> String {
-    let table = format!(
-        "schema = {}, table = {}",
-        literal(&plan.module.source.schema),
-        literal(&plan.module.source.name)
-    );
-    let mut text = String::new();
-    for c in plan
-        .source
-        .columns
-        .iter()
-        .filter(|c| c.not_null && !c.generated)
-    {
-        text.push_str(&format!(
-            "    if new.{} is null then
-        raise exception 'null value in a column that is not null'
-            using errcode = '23502', column = {}, {table};
-    end if;\n",
-            c.quoted(),
-            literal(&c.name)
-        ));
-    }
-    let row: Vec<_> = plan
-        .source
-        .columns
-        .iter()
-        .map(|c| format!("{} as {}", value(c, "new"), c.quoted()))
+/// The row is not what the statement read. It may be the statement's own doing: a join
+/// that finds the row twice changes it once in a table. What is to be there then mostly
+/// is there; where it is not, a transaction that runs again would meet the same.
+///
+/// It is the statement's own where this transaction has written or locked the row before,
+/// and the first target's has not been written by another one that this transaction may
+/// have waited for: one that is not older than everything its snapshots know as running.
+fn changed(plan: &Plan) -> String {
+    let rows: Vec<_> = plan
+        .row_targets()
+        .map(|(_, t)| {
+            format!(
+                "or exists (select from {} t where {} and t.xmin = any(crossfade.own))",
+                t.table.name.sql(),
+                update::carried(t, &key_values(plan, "old"))
+            )
+        })
         .collect();
-    for (name, expression) in checks {
-        text.push_str(&format!(
-            "    perform from (select {}) r where not ({expression});
-    if found then
-        raise exception 'new row violates a check constraint'
-            using errcode = '23514', constraint = {}, {table};
-    end if;\n",
-            row.join(", "),
-            literal(name)
-        ));
-    }
-    text
+    let there: Vec<_> = plan
+        .source
+        .columns
+        .iter()
+        .filter(|c| !c.generated)
+        .map(|c| {
+            let of = |record: &str| format!("{record}.{}", c.quoted());
+            format!(
+                "({} or {})",
+                kept::alike(&of("new"), &of("old")),
+                kept::alike(&of("new"), &of("present"))
+            )
+        })
+        .collect();
+    format!(
+        "            own := array(select l.transactionid from pg_catalog.pg_locks l
+                where l.pid = pg_backend_pid() and l.locktype = 'transactionid' and l.mode = 'ExclusiveLock');
+            if (own && held {rows})
+                and not exists (select from unnest(crossfade.made) m where m <> all(crossfade.own) and coalesce(age(m) <=
+                    (select age(a.backend_xmin) from pg_stat_get_activity(pg_backend_pid()) a), true)) then
+                if tg_op = 'UPDATE' and {there} then
+                    return null;
+                end if;
+                raise exception 'crossfade: a statement cannot change a row of %.% a second time',
+                    quote_ident(tg_table_schema), quote_ident(tg_table_name)
+                    using errcode = '21000', hint = 'Let it find each row once.';
+            end if;
+            raise exception 'crossfade: a row of %.% has changed since this statement read it',
+                quote_ident(tg_table_schema), quote_ident(tg_table_name)
+                using errcode = '40001', hint = 'Run the transaction again.';",
+        rows = rows.join("\n                "),
+        there = there.join(" and "),
+    )
 }
 
-fn merge_body(plan: &Plan) -> String {
+fn merge_body(plan: &Plan, further: &[Further]) -> String {
     let all: Vec<usize> = (0..plan.targets.len()).collect();
-    let row = |record: &str| -> String {
-        let values: Vec<_> = plan
-            .used_columns()
-            .map(|c| format!("{} as {}", value(c, record), c.quoted()))
-            .collect();
-        format!("source as materialized (select {})", values.join(", "))
-    };
-    let source = row("new");
+    let source = update::source(plan, "new");
     let touched = |record: &str| -> String {
         let keys: Vec<_> = key_values(plan, record)
             .iter()
@@ -210,10 +232,13 @@ fn merge_body(plan: &Plan) -> String {
             .collect();
         format!("touched as materialized (select {})", keys.join(", "))
     };
-    let moved: Vec<_> = plan
-        .key_columns()
-        .map(|c| format!("old.{0} is distinct from new.{0}", c.quoted()))
-        .collect();
+    let names: Vec<_> = plan.key_columns().map(Column::quoted).collect();
+    let key = |record: &str| -> String {
+        let parts: Vec<_> = names.iter().map(|n| format!("{record}.{n}")).collect();
+        parts.join(", ")
+    };
+    // By their images: a key that is equal and printed otherwise is another text.
+    let stays = kept::alike(&key("old"), &key("new"));
     let delete = statements(&[plan.delete_bound(&touched("old"), &all)]);
     let lookups: String = plan
         .insert_lookups(&source, &all)
@@ -224,20 +249,27 @@ fn merge_body(plan: &Plan) -> String {
     // Where a target's SELECT reads another target, the row is written out.
     let merge = if plan.stages().len() == 1 {
         let row = update::Row {
-            before: &row("old"),
+            before: &update::source(plan, "old"),
             after: &source,
             key: &key_values(plan, "old"),
         };
-        statements(&[update::merge(plan, &row)])
+        statements(&[update::merge(plan, &row, further)])
     } else {
-        statements(&plan.merge_bound(&source, &touched("new"), &all))
+        let merge = statements(&plan.merge_bound(&source, &touched("new"), &all));
+        if further.iter().any(Further::any) {
+            format!(
+                "begin\n{merge}exception when unique_violation or exclusion_violation then\n{delete}{insert}end;\n"
+            )
+        } else {
+            merge
+        }
     };
     format!(
         "
 #variable_conflict use_column
 declare
     done int;
-begin
+{declarations}begin
 if op = 'DELETE' then
 {delete}
 return;
@@ -245,14 +277,16 @@ end if;
 {lookups}
 if op = 'INSERT' then
 {insert}
-elsif {} then
+elsif {stays} then
+{merge}
+else
 {delete}
 {insert}
-else
-{merge}
 end if;
+{kept}
 end ",
-        moved.join(" or ")
+        declarations = kept::declarations(plan),
+        kept = kept::sql(plan),
     )
 }
 
