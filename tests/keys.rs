@@ -392,10 +392,8 @@ async fn a_partition_that_is_attached_with_its_rows_takes_the_certificate_away()
     assert_eq!(code, Some(1), "{text}");
 }
 
-/// A role that may not use replication origins has none, and needs no right to drop it.
-#[tokio::test]
-async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
-    let world = orders().await;
+/// The role that moves the rows, with no more rights than it needs.
+async fn minimal_role(world: &World) {
     world
         .sql(
             "create role mover login replication;
@@ -404,7 +402,7 @@ async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
              alter table s.orders owner to mover; alter table t.orders owner to mover",
         )
         .await;
-    module(&world, "id", "select id, note from source");
+    module(world, "id", "select id, note from source");
     let path = world.dir.join("crossfade.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("postgres://postgres"), "{text}");
@@ -413,10 +411,51 @@ async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
         text.replace("postgres://postgres", "postgres://mover"),
     )
     .unwrap();
+}
+
+/// A role that may not use replication origins has none, and needs no right to drop it.
+#[tokio::test]
+async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
+    let world = orders().await;
+    minimal_role(&world).await;
     let mut daemon = streaming(&world).await;
     let (code, text) = told(&world, &["abort"]);
     assert_eq!(code, Some(0), "{text}");
     daemon.exit().await;
     // The guards are gone: it is anybody's table again.
     world.sql("insert into t.orders values (-1, 'mine')").await;
+}
+
+/// Rows that a policy hides must not look like rows that are not there: neither to the
+/// stream, which would delete them, nor to a comparison, which would not miss them.
+#[tokio::test]
+async fn row_security_put_in_force_while_it_runs_is_an_error_and_hides_nothing() {
+    let world = orders().await;
+    minimal_role(&world).await;
+    let mut daemon = streaming(&world).await;
+    assert_eq!(told(&world, &["verify"]).0, Some(0));
+    for table in ["s.orders", "t.orders"] {
+        world
+            .sql(&format!(
+                "create policy visible on {table} using (id < 500);
+                 alter table {table} enable row level security;
+                 alter table {table} force row level security"
+            ))
+            .await;
+    }
+    world
+        .sql("update s.orders set note = 'changed' where id between 490 and 510")
+        .await;
+    for command in ["verify", "switch"] {
+        let (code, text) = told(&world, &[command]);
+        assert_ne!(code, Some(0), "{command}: {text}");
+    }
+    assert_eq!(daemon.exit().await, 2);
+    let log = daemon.log();
+    assert!(log.contains("row-level security"), "{log}");
+    assert!(log.contains("BYPASSRLS"), "{log}");
+    world.sql("alter role mover bypassrls").await;
+    let _daemon = world.daemon(&[]);
+    world.caught_up().await;
+    assert_equal(&world, "s.orders").await;
 }

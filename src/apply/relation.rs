@@ -1,6 +1,7 @@
 //! How the columns of a published relation map to the columns a plan uses.
 
 use crate::error::{Error, Kind, Result};
+use crate::pg::QualifiedName;
 use crate::transform::Plan;
 use crate::wal::pgoutput::Relation;
 
@@ -16,7 +17,8 @@ pub struct Mapping {
 }
 
 /// Maps a relation as the stream now describes it. Columns that no target uses
-/// may come and go; a used one must still be there with the same type.
+/// may come and go; a used one must still be there with the same type, and a change of the
+/// key must still be told.
 ///
 /// # Errors
 /// [`Kind::SchemaChange`] naming the column.
@@ -45,9 +47,31 @@ pub fn map(source: usize, plan: &Plan, relation: &Relation) -> Result<Mapping> {
         }
         Ok(position)
     };
+    let key: Vec<usize> = plan.key.iter().map(|&i| find(i)).collect::<Result<_>>()?;
+    identified(relation, &key)?;
     Ok(Mapping {
         source,
         columns: plan.used.iter().map(|&i| find(i)).collect::<Result<_>>()?,
-        key: plan.key.iter().map(|&i| find(i)).collect::<Result<_>>()?,
+        key,
     })
+}
+
+/// Makes sure that the replica identity has these columns. Otherwise an UPDATE of one of
+/// them comes without the old row, and the row under the old key would stay where it is.
+/// The server describes a relation before its first change after it was altered, so no
+/// change passes unnoticed.
+///
+/// # Errors
+/// [`Kind::SchemaChange`] naming the table.
+pub fn identified(relation: &Relation, key: &[usize]) -> Result<()> {
+    if key.iter().all(|&at| relation.columns[at].key) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::SchemaChange,
+        format!(
+            "the replica identity of {} is no longer its key: a change of the key would not be told",
+            QualifiedName::new(&*relation.schema, &*relation.name)
+        ),
+    ))
 }

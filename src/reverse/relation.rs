@@ -1,5 +1,6 @@
 //! What a change of a relation says about source keys.
 
+use crate::apply::relation::identified;
 use crate::error::{Error, Kind, Result};
 use crate::transform::Plan;
 use crate::wal::pgoutput::Relation;
@@ -40,10 +41,11 @@ pub fn concerns<'a>(
             continue;
         };
         let mut concern = |role, names: Vec<&str>| -> Result<()> {
-            let at = names
+            let at: Vec<usize> = names
                 .into_iter()
                 .map(|name| position(relation, name))
                 .collect::<Result<_>>()?;
+            identified(relation, &at)?;
             found.push(Concern { source, role, at });
             Ok(())
         };
