@@ -110,7 +110,7 @@ async fn a_replica_identity_that_loses_the_key_stops_the_daemon_before_a_change_
     assert_eq!(daemon.exit().await, 2);
     let log = daemon.log();
     assert!(
-        log.contains("the replica identity of s.orders is no longer its key"),
+        log.contains("the replica identity of s.orders does not contain the key"),
         "{log}"
     );
 }
