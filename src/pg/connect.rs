@@ -252,7 +252,7 @@ pub(crate) fn refused(info: &ConnInfo, mut error: Error) -> Error {
             "check user and password (URL, PGPASSWORD, password file); the server's log says which did not match"
         }
         Some("28000") => {
-            "add a line for this user, database and address to the server's pg_hba.conf and reload it"
+            "check that the role exists and may log in, and that the server's pg_hba.conf has a line for this user, database and address"
         }
         Some("3D000") => {
             error.kind = Kind::Config;
