@@ -201,7 +201,7 @@ async fn another_replica_identity_than_at_the_beginning_ends_the_run_before_a_ch
         text.contains("a change of the key would not be told"),
         "{text}"
     );
-    let _daemon = streaming(&world).await;
+    let _daemon = anew(&world).await;
     assert_equal(&world, "s.orders").await;
 }
 
