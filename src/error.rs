@@ -240,13 +240,28 @@ impl Error {
         self.kind.row().exit
     }
 
-    /// True for the SQLSTATE classes that one row's values can cause: 22 (data
-    /// exception) and 23 (integrity constraint violation).
+    /// True for the SQLSTATEs that one row's values can cause: classes 22 (data
+    /// exception) and 23 (integrity constraint violation), more than one row where one is
+    /// expected (21000), a value that is too large for an index (54000), and whatever a
+    /// function of the user's raises (P0, 38, 39).
     #[must_use]
     pub fn is_bad_row(&self) -> bool {
-        self.sqlstate
-            .as_deref()
-            .is_some_and(|s| s.starts_with("22") || s.starts_with("23") || s == "21000")
+        self.sqlstate.as_deref().is_some_and(|s| {
+            ["22", "23", "P0", "38", "39"]
+                .iter()
+                .any(|class| s.starts_with(class))
+                || s == "21000"
+                || s == "54000"
+        })
+    }
+
+    /// True where another row can free the value, or bring the parent, a moment later:
+    /// unique (23505), exclusion (23P01) and foreign key (23503) violations.
+    #[must_use]
+    pub fn may_pass_later(&self) -> bool {
+        ["23505", "23P01", "23503"]
+            .iter()
+            .any(|code| self.is_sqlstate(code))
     }
 
     #[must_use]
@@ -305,10 +320,15 @@ impl From<tokio_postgres::Error> for Error {
                     message = format!("{message} on {name}");
                 }
             }
+            // A statement that row security would have filtered.
+            let hidden = db.routine() == Some("check_enable_rls");
+            let remedy = hidden.then_some(
+                "ALTER ROLE … BYPASSRLS for the role of crossfade: what a policy hides from it would be lost",
+            );
             return Self {
                 kind: classify(code),
                 message,
-                remedy: db.hint().map(str::to_owned),
+                remedy: remedy.or(db.hint()).map(str::to_owned),
                 sqlstate: Some(code.to_owned()),
             };
         }

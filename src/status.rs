@@ -55,9 +55,11 @@ async fn in_snapshot(client: &Client, config: &Config, migration: &Migration) ->
     let forward = slot::read(client, &config.slot()).await?;
     let back = slot::read(client, &config.back_slot()).await?;
     let switched = migration.phase == Phase::Switched;
-    let way_back = back.is_some();
-    // After the switch the new schema is followed, where there is a way back.
-    let followed = !switched || way_back;
+    // After the switch the new schema is followed, where there is a way back; and going back
+    // takes the slot of the way forward, to go on with.
+    let followed = !switched || back.is_some();
+    let way_back =
+        back.is_some() && (!switched || forward.as_ref().is_some_and(slot::SlotInfo::is_ready));
     let slot = if switched { back } else { forward };
     let copied = copied(client, migration.id).await?;
     let switch = last_switch(client, migration.id).await?;

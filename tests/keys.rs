@@ -66,6 +66,15 @@ async fn streaming(world: &World) -> Daemon {
     daemon
 }
 
+/// A daemon that begins its stream anew, and has copied again what differs.
+async fn anew(world: &World) -> Daemon {
+    let daemon = world.daemon(&[]);
+    let done = "select recoveries > 0 and slot_lost is null and phase = 'streaming' from crossfade.migration";
+    world.until("the stream to be begun anew", done).await;
+    world.caught_up().await;
+    daemon
+}
+
 #[tokio::test]
 async fn a_source_key_of_other_columns_is_refused_before_anything_is_written() {
     let world = World::new().await;
@@ -182,11 +191,17 @@ async fn another_replica_identity_than_at_the_beginning_ends_the_run_before_a_ch
         assert_eq!(code, Some(2), "{command}: {text}");
         assert!(text.contains(why), "{command}: {text}");
     }
-    // Given back, the run goes on and has lost nothing.
+    // Given back, the run finds what the log tells of that time, and begins its stream anew.
     world
         .sql("alter table s.orders replica identity default")
         .await;
-    let _daemon = streaming(&world).await;
+    let (code, text) = run(&world).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains("a change of the key would not be told"),
+        "{text}"
+    );
+    let _daemon = anew(&world).await;
     assert_equal(&world, "s.orders").await;
 }
 
@@ -392,10 +407,8 @@ async fn a_partition_that_is_attached_with_its_rows_takes_the_certificate_away()
     assert_eq!(code, Some(1), "{text}");
 }
 
-/// A role that may not use replication origins has none, and needs no right to drop it.
-#[tokio::test]
-async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
-    let world = orders().await;
+/// The role that moves the rows, with no more rights than it needs.
+async fn minimal_role(world: &World) {
     world
         .sql(
             "create role mover login replication;
@@ -404,7 +417,7 @@ async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
              alter table s.orders owner to mover; alter table t.orders owner to mover",
         )
         .await;
-    module(&world, "id", "select id, note from source");
+    module(world, "id", "select id, note from source");
     let path = world.dir.join("crossfade.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("postgres://postgres"), "{text}");
@@ -413,10 +426,140 @@ async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
         text.replace("postgres://postgres", "postgres://mover"),
     )
     .unwrap();
+}
+
+/// A role that may not use replication origins has none, and needs no right to drop it.
+#[tokio::test]
+async fn a_role_with_no_more_rights_than_it_needs_can_abort() {
+    let world = orders().await;
+    minimal_role(&world).await;
     let mut daemon = streaming(&world).await;
     let (code, text) = told(&world, &["abort"]);
     assert_eq!(code, Some(0), "{text}");
     daemon.exit().await;
     // The guards are gone: it is anybody's table again.
     world.sql("insert into t.orders values (-1, 'mine')").await;
+}
+
+/// Rows that a policy hides must not look like rows that are not there: neither to the
+/// stream, which would delete them, nor to a comparison, which would not miss them.
+#[tokio::test]
+async fn row_security_put_in_force_while_it_runs_is_an_error_and_hides_nothing() {
+    let world = orders().await;
+    minimal_role(&world).await;
+    let mut daemon = streaming(&world).await;
+    assert_eq!(told(&world, &["verify"]).0, Some(0));
+    for table in ["s.orders", "t.orders"] {
+        world
+            .sql(&format!(
+                "create policy visible on {table} using (id < 500);
+                 alter table {table} enable row level security;
+                 alter table {table} force row level security"
+            ))
+            .await;
+    }
+    world
+        .sql("update s.orders set note = 'changed' where id between 490 and 510")
+        .await;
+    for command in ["verify", "switch"] {
+        let (code, text) = told(&world, &[command]);
+        assert_ne!(code, Some(0), "{command}: {text}");
+    }
+    assert_eq!(daemon.exit().await, 2);
+    let log = daemon.log();
+    assert!(log.contains("row-level security"), "{log}");
+    assert!(log.contains("BYPASSRLS"), "{log}");
+    world.sql("alter role mover bypassrls").await;
+    let _daemon = world.daemon(&[]);
+    world.caught_up().await;
+    assert_equal(&world, "s.orders").await;
+}
+
+/// A replica identity is not inherited: the partition of next month has the primary key for
+/// one, and an UPDATE of the key by which the table is followed would come without the old
+/// row.
+#[tokio::test]
+async fn a_partition_with_another_identity_stops_the_daemon_before_a_change_of_a_key() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id bigint not null, ext bigint not null, month int not null,
+                 note text, primary key (id, month), unique (ext, month)) partition by list (month);
+             create table s.first partition of s.orders for values in (1);
+             alter table s.orders replica identity using index orders_ext_month_key;
+             alter table s.first replica identity using index first_ext_month_key;
+             create table t.orders (ext bigint, month int, note text, primary key (ext, month));
+             insert into s.orders select g, g, 1, 'n' || g from generate_series(1, 900) g",
+        )
+        .await;
+    let toml = "source = 's.orders'\n[[target]]\ntable = 't.orders'\nsource_key = ['ext', 'month']\nselect = 'o.sql'\n";
+    let select = "select ext, month, note from source";
+    world.module("m", &[("transform.toml", toml), ("o.sql", select)]);
+    world.config(&["m"], "");
+    let mut daemon = streaming(&world).await;
+    world
+        .sql(
+            "create table s.second partition of s.orders for values in (2);
+             alter table s.second replica identity using index second_ext_month_key;
+             insert into s.orders values (1001, 1001, 2, 'fits');
+             update s.orders set ext = 1002 where ext = 1001",
+        )
+        .await;
+    world.caught_up().await;
+    let moved = "select string_agg(ext::text, ' ') from t.orders where month = 2";
+    assert_eq!(world.get(moved).await, "1002");
+    world
+        .sql(
+            "create table s.third partition of s.orders for values in (3);
+             insert into s.orders select g, g, 3, 'new' from generate_series(9001, 9010) g",
+        )
+        .await;
+    world
+        .sql("update s.orders set ext = ext + 100 where month = 3")
+        .await;
+    assert_eq!(daemon.exit().await, 2);
+    let log = daemon.log();
+    assert!(
+        log.contains("the replica identity of s.third does not contain the key"),
+        "{log}"
+    );
+    // Only when it can be told again the stream begins anew, and then it finds out.
+    let (code, text) = run(&world).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("s.third"), "{text}");
+    world
+        .sql("alter table s.third replica identity using index third_ext_month_key")
+        .await;
+    let _daemon = anew(&world).await;
+    let select = "select ext, month, note from s.orders";
+    assert_eq!(world.difference(select, "t.orders").await, (0, 0));
+}
+
+/// Chunks are ranges of the key: in another order they would be other rows.
+#[tokio::test]
+async fn a_key_that_sorts_otherwise_by_now_is_named_when_the_daemon_starts() {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create table s.orders (id text primary key, note text);
+             create table t.orders (id text primary key, note text);
+             insert into s.orders select 'k' || g, 'n' from generate_series(1, 500) g",
+        )
+        .await;
+    module(&world, "id", "select id, note from source");
+    let mut daemon = streaming(&world).await;
+    assert_eq!(daemon.stop().await, 0);
+    world
+        .sql(r#"alter table s.orders alter id type text collate "C""#)
+        .await;
+    let (code, text) = run(&world).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("another type or collation"), "{text}");
+    world
+        .sql(r#"alter table s.orders alter id type text collate "default""#)
+        .await;
+    let _daemon = streaming(&world).await;
+    assert_equal(&world, "s.orders").await;
 }

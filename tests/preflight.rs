@@ -280,6 +280,33 @@ fn partitions_and_lookups_are_explained() {
 }
 
 #[test]
+fn a_table_that_a_select_reads_and_nobody_follows_is_a_warning() {
+    let shop = Shop::open();
+    shop.sql(
+        "create table legacy.people (id int primary key, land text not null);
+         create table legacy.\"Lan ds\" (code text primary key, name text not null);
+         create table shop.people (id int primary key, land text not null);",
+    );
+    shop.module(
+        "transforms/people",
+        "source = 'legacy.people'\n[[target]]\ntable = 'shop.people'\nsource_key = ['id']\nselect = 'a.sql'\n",
+        &[(
+            "a.sql",
+            "select s.id, l.name as land from source s join legacy.\"Lan ds\" l on l.code = s.land; -- names",
+        )],
+    );
+    shop.config(
+        &shop.url("postgres", SECRET),
+        &["transforms/people", "transforms/split"],
+    );
+    let (code, report) = preflight(&shop);
+    assert_eq!(code, Some(0), "{report:#}");
+    let other = check(&report, "other_tables", "legacy.\"Lan ds\"");
+    assert_eq!(other.0, "warning");
+    assert_eq!(check(&report, "other_tables", "split").0, "ok");
+}
+
+#[test]
 fn a_migration_that_runs_passes_with_its_slot_and_its_rows() {
     let shop = Shop::open();
     assert_eq!(shop.crossfade(&["run", "--until", "copied"]).code, Some(0));

@@ -182,6 +182,94 @@ async fn nobody_writes_a_target_before_the_switch_whatever_his_replication_role(
     }
 }
 
+/// A newer program's daemon meets the state of an older one, under a migration that runs.
+#[tokio::test]
+async fn the_daemon_brings_an_older_programs_state_up_to_date() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    assert_eq!(daemon.stop().await, 0);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/crossfade");
+    let mut downs: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".down.sql"))
+        .collect();
+    downs.sort();
+    let newest = downs.len();
+    // What the seventh migration made is the oldest state that a program was given out with.
+    for path in downs.drain(7..).rev() {
+        world.sql(&std::fs::read_to_string(path).unwrap()).await;
+    }
+    world
+        .sql("delete from crossfade.schema_version where number > 7; delete from crossfade.schema_migration where chain = 'crossfade' and number > 7")
+        .await;
+    assert_eq!(world.run(&["verify"]).status.code(), Some(2));
+    world
+        .sql("update s.orders set status = 'meanwhile' where id < 10")
+        .await;
+    let _daemon = world.daemon(&[]);
+    world.caught_up().await;
+    split::assert_equal(&world).await;
+    assert_eq!(
+        world
+            .get("select max(number) from crossfade.schema_version")
+            .await,
+        newest.to_string()
+    );
+    assert_eq!(world.run(&["verify"]).status.code(), Some(0));
+}
+
+/// A copy of the database has the state too, and the names of slots that are the whole
+/// server's: nothing that is done there may touch the original's.
+#[tokio::test]
+async fn a_copy_of_the_database_leaves_the_originals_slots_alone() {
+    let world = World::new().await;
+    split::install(&world).await;
+    fill(&world).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    assert_eq!(daemon.stop().await, 0);
+    let (admin, connection) =
+        tokio_postgres::connect(&world.server.url("template1"), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    support::until("nobody to be in the original", async || {
+        let end =
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres'";
+        admin.query(end, &[]).await.unwrap();
+        let copy = "create database copy template postgres";
+        admin.batch_execute(copy).await.is_ok()
+    })
+    .await;
+    let original = std::fs::read_to_string(world.dir.join("crossfade.toml")).unwrap();
+    let (from, to) = (world.server.url("postgres"), world.server.url("copy"));
+    assert!(original.contains(&from), "{original}");
+    std::fs::write(world.dir.join("copy.toml"), original.replace(&from, &to)).unwrap();
+    let slots = "select string_agg(slot_name || database || confirmed_flush_lsn, ' ') from pg_replication_slots";
+    let slots = async || {
+        let row = admin.query_one(slots, &[]).await.unwrap();
+        row.get::<_, String>(0)
+    };
+    let before = slots().await;
+    for verb in ["abort", "finish", "run", "status", "switch", "verify"] {
+        let refused = std::process::Command::new(env!("CARGO_BIN_EXE_crossfade"))
+            .arg("--config")
+            .arg(world.dir.join("copy.toml"))
+            .arg(verb)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{verb}: {text}");
+        assert!(text.contains("is a copy of the one"), "{verb}: {text}");
+    }
+    assert_eq!(slots().await, before);
+    assert!(world.run(&["verify"]).status.success());
+}
+
 /// A daemon that has just been started goes through its phases while an abort asks for its
 /// end: the abort does not insist on the phase that it has read.
 #[tokio::test]

@@ -398,6 +398,42 @@ fn a_publication_of_the_way_back_that_somebody_changed_is_made_anew() {
     assert_eq!(shop.crossfade(&["finish"]).code, Some(0));
 }
 
+/// After the switch the new tables are the application's to alter: what only the way forward
+/// would need stops nobody until there is one again.
+#[test]
+fn a_new_mandatory_column_of_a_new_table_stops_only_the_switch_back() {
+    let shop = shop(WITH_REVERSE);
+    let mut daemon = shop.spawn(&["run"]);
+    shop.wait("to_regclass('crossfade.migration') is not null");
+    shop.wait(BOTH_SLOTS);
+    let switch = |arguments: &[&str]| {
+        let all = [&["--output", "json", "switch", "--unverified"], arguments].concat();
+        shop.crossfade(&all)
+    };
+    assert_eq!(outcome(&switch(&[])), "switched");
+    shop.sql("alter table shop.orders add prio int not null default 3; alter table shop.orders alter prio drop default");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let daemon = shop.spawn(&["run"]);
+    shop.sql("update shop.orders set customer = 'customer 1' where id = 78");
+    caught_up(&shop);
+    let old = r#"legacy."Order ""Items"" ÄÖ_old""#;
+    assert_eq!(differing(&shop, old), "0");
+    let back = switch(&["--back"]);
+    assert_eq!(outcome(&back), "not_switched", "{}", back.all());
+    assert!(back.out.contains("prio"), "{}", back.out);
+    assert!(back.out.contains("SET DEFAULT"), "{}", back.out);
+    shop.sql("alter table shop.orders alter prio set default 3");
+    assert_eq!(outcome(&switch(&["--back"])), "switched");
+    shop.sql(r#"update legacy."Order ""Items"" ÄÖ" set customer = 'customer 2' where id = 78"#);
+    caught_up(&shop);
+    assert_eq!(
+        shop.value("select customer from shop.orders where id = 78"),
+        "customer 2"
+    );
+    end(daemon);
+}
+
 /// Two texts of one key: the old table ends with the one that the new table has.
 #[test]
 fn a_key_that_changes_to_an_equal_one_comes_back_with_its_text() {

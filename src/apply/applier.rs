@@ -17,7 +17,7 @@ use super::fencing::Fencing;
 use super::pump::{Sink, pump};
 use super::resolve::{Quarantined, Resolver, Write};
 use super::stats::Stats;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failpoint;
 use crate::metrics::table;
 use crate::pg::{ConnInfo, Lsn, connect};
@@ -352,15 +352,20 @@ impl Applier {
 /// constraint or column it names.
 #[must_use]
 pub fn rejection(source_id: i32, leg: Leg, row: Rejected) -> SetAside {
-    let Error {
-        message, sqlstate, ..
-    } = row.error;
-    let sqlstate = sqlstate.unwrap_or_default();
-    // Another row can free the value, or bring the parent, a moment later.
-    let reason = if sqlstate == "23505" || sqlstate == "23503" {
+    let reason = if row.error.may_pass_later() {
         Reason::Unique
     } else {
         Reason::Bad
+    };
+    let sqlstate = row.error.sqlstate.unwrap_or_default();
+    // What a function raises may quote the value that it does not like.
+    let own_words = ["P0", "38", "39"]
+        .iter()
+        .any(|class| sqlstate.starts_with(class));
+    let message = if own_words {
+        format!("SQLSTATE {sqlstate}, raised by a function")
+    } else {
+        row.error.message
     };
     SetAside {
         source_id,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::batch::{Batch, Cell, End, Entry, Latest, Piece, commit_time};
-use super::relation::{Mapping, map};
+use super::relation::{Mapping, map, told};
 use crate::error::{Error, Kind, Result};
 use crate::pg::Lsn;
 use crate::pg::slot::MARK;
@@ -17,6 +17,8 @@ use crate::write::Text;
 pub struct Collector {
     plans: Vec<Arc<Plan>>,
     relations: HashMap<u32, Vec<Mapping>>,
+    /// The source that was described last: what comes after it and is none is a partition.
+    described: Option<u32>,
     open: Option<Open>,
     /// Everything that commits below is covered already.
     covered: Lsn,
@@ -38,6 +40,7 @@ impl Collector {
         Self {
             plans,
             relations: HashMap::new(),
+            described: None,
             open: None,
             covered,
             order: 0,
@@ -98,6 +101,14 @@ impl Collector {
                     if plan.source.oid == relation.oid {
                         mappings.push(map(source, plan, &relation)?);
                     }
+                }
+                if mappings.is_empty() {
+                    let of = |p: &&Arc<Plan>| Some(p.source.oid) == self.described;
+                    for plan in self.plans.iter().filter(of) {
+                        told(plan, &relation)?;
+                    }
+                } else {
+                    self.described = Some(relation.oid);
                 }
                 self.relations.insert(relation.oid, mappings);
             }

@@ -331,6 +331,8 @@ async fn session(context: &Context, args: &Args) -> Result<(ConnInfo, Client)> {
     };
     let info = ConnInfo::parse(&url)?;
     let client = connect_with(&info, "explain", limits(effort(args))).await?;
+    // A query is explained as the role runs it, with what its policies add.
+    client.batch_execute("set row_security = on").await?;
     Ok((info, client))
 }
 

@@ -133,7 +133,7 @@ impl Worker {
                 Ok(Outcome::NotOurs) => return Ok(()),
                 // A unique value that another row holds may be freed by a change in
                 // the stream that our snapshot has seen and the applier has not.
-                Err(e) if e.is_sqlstate("23505") => {
+                Err(e) if e.is_sqlstate("23505") || e.is_sqlstate("23P01") => {
                     violations += 1;
                     self.wait_for_applier().await?;
                 }

@@ -154,6 +154,7 @@ pub async fn run(
         checks.push(sequences(client, plan, direction).await?);
         checks.extend(names::check(client, config, plan, direction).await?);
         checks.push(cascades::check(client, config, plan, direction).await?);
+        checks.extend(way_back::mandatory(plan, direction));
         checks.extend(strategy::checks::run(client, config, plan, direction).await?);
         // In a split in place the table stays, and with it all that hangs on it; the
         // way back finds what was there before.

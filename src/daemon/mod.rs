@@ -14,6 +14,7 @@
 pub mod copiers;
 pub mod errors;
 pub mod eta;
+pub mod gap;
 pub mod monitor;
 pub mod ownership;
 pub mod prepare;

@@ -26,6 +26,7 @@ use crate::pg::ends::Ends;
 use crate::pg::slot;
 use crate::phase::Phase;
 use crate::state::checkpoint::Leg;
+use crate::state::recovery;
 use crate::state::{Migration, migration, setting};
 use slot_watch::SlotWatch;
 pub(super) use slot_watch::gave_up;
@@ -173,7 +174,16 @@ impl<'a> Monitor<'a> {
 
     /// Remembers how this life ended, for whoever looks before the next one.
     pub async fn last_words(&self, error: &Error) {
-        errors::store(&self.owner, self.prepared.migration.id, error).await;
+        let id = self.prepared.migration.id;
+        // The stream has a gap that its slot does not tell of. What the server itself says
+        // of a slot, it says again.
+        if error.kind == Kind::Slot && error.sqlstate.is_none() {
+            let kept = recovery::lost(&self.owner, id, &error.message).await;
+            if let Err(e) = kept {
+                tracing::warn!(error = %e, "why the stream has a gap could not be written down");
+            }
+        }
+        errors::store(&self.owner, id, error).await;
     }
 
     /// Gives the owner's lock up.

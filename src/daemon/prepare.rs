@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::gap;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::failpoint;
@@ -40,7 +41,7 @@ impl Prepared {
 }
 
 /// The old schema is followed until the switch, the new one after it.
-fn leg(phase: Phase) -> Leg {
+pub(super) fn leg(phase: Phase) -> Leg {
     if phase == Phase::Switched {
         Leg::Reverse
     } else {
@@ -175,12 +176,14 @@ pub async fn prepare(
             "connect to the original server; after a failover: `crossfade abort`, then start again",
         ));
     }
+    migration::settle_down(client, row.id).await?;
     let plans = bind_all(client, row.id, &modules).await?;
     let estimated_rows = plans.iter().map(|p| p.source.estimated_rows.max(0)).sum();
     if leg(row.phase) == Leg::Forward && row.phase != Phase::Preparing {
         begin_again(client, config, &mut row).await?;
     }
     if row.phase == Phase::Preparing {
+        preflight::check_identity(client, &plans).await?;
         // Begun anew, the targets hold rows, and their guards are there.
         if !recovery::has_begun(client, row.id).await? {
             preflight::check_empty(client, &plans).await?;
@@ -195,7 +198,7 @@ pub async fn prepare(
         seed(client, &row, &sources).await?;
         row.phase = Phase::Copying;
     }
-    check_slot(client, config, &row).await?;
+    gap::check(client, config, &row).await?;
     recovery::found(client, row.id).await?;
     tracing::info!(phase = %row.phase, server = %conninfo.display(), "ready");
     Ok(Prepared {
@@ -208,7 +211,7 @@ pub async fn prepare(
 /// Where changes are missing from the stream, sends the migration back to where the
 /// stream begins; everything else stays as it is.
 async fn begin_again(client: &mut Client, config: &Config, row: &mut Migration) -> Result<()> {
-    let why = match check_slot(client, config, row).await {
+    let why = match gap::check(client, config, row).await {
         Err(e) if e.kind == Kind::Slot => e,
         done => return done,
     };
@@ -304,7 +307,9 @@ async fn sources(
             .query_one("select to_regclass($1) is not null", &[&chunks.name()])
             .await?
             .get(0);
-        if !exists {
+        if exists {
+            chunks.sorts_alike(&tx, &plan).await?;
+        } else {
             chunks.create(&tx, &plan).await?;
         }
         place::remember(&tx, id, &plan).await?;
@@ -429,60 +434,4 @@ async fn seed(
     own(migration::advance(&tx, row.id, Phase::Gating, Phase::Copying).await?)?;
     tx.commit().await?;
     Ok(())
-}
-
-/// The stream must go on exactly where the checkpoint stands.
-pub(super) async fn check_slot(client: &Client, config: &Config, row: &Migration) -> Result<()> {
-    let name = match leg(row.phase) {
-        Leg::Forward => config.slot(),
-        Leg::Reverse => config.back_slot(),
-    };
-    let info = slot::read(client, &name).await?.ok_or_else(|| {
-        gap(
-            leg(row.phase),
-            format!("the slot {name} is gone: changes since the checkpoint are lost"),
-        )
-    })?;
-    if info.wal_status == Some(slot::WalStatus::Lost) {
-        return Err(gap(
-            leg(row.phase),
-            format!(
-                "the slot {name} has lost WAL that it needs: changes since the checkpoint are lost"
-            ),
-        ));
-    }
-    if let Some(changed) = publication::changed(client, row.id, &name).await? {
-        return Err(gap(leg(row.phase), changed));
-    }
-    let applied = checkpoint::read(client, row.id).await?;
-    if !info.is_ready() {
-        return Err(Error::new(
-            Kind::Contention,
-            format!("the slot {name} is still being made"),
-        )
-        .remedy("let the transactions end that have been writing since before it; the daemon tries again"));
-    }
-    if info
-        .confirmed_flush
-        .is_some_and(|confirmed| confirmed > applied)
-    {
-        return Err(gap(
-            leg(row.phase),
-            format!(
-                "the slot {name} was advanced beyond the checkpoint {applied} by somebody else"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Changes are missing from the stream.
-pub(super) fn gap(leg: Leg, what: String) -> Error {
-    let error = Error::new(Kind::Slot, what);
-    match leg {
-        Leg::Forward => error,
-        Leg::Reverse => error.remedy(
-            "the new schema is live and complete, the way back to the old one is lost: `crossfade finish`",
-        ),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Shared, count, prepare};
+use super::{Shared, count, gap};
 use crate::apply::applier::{Applier, Setup};
 use crate::apply::fencing::Fencing;
 use crate::config::Config;
@@ -79,7 +79,7 @@ async fn once(shared: &Shared, config: &Config) -> Result<()> {
     let from = checkpoint::begin(&client, migration, leg).await?;
     // Each time: the server would silently begin later than asked, where the slot has
     // been moved on.
-    prepare::check_slot(&client, config, &shared.prepared.migration).await?;
+    gap::check(&client, config, &shared.prepared.migration).await?;
     drop(client);
     let mut stream = reader::start(StreamOptions {
         conninfo: shared.conninfo.clone(),

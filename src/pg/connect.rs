@@ -26,10 +26,13 @@ pub const PINNED: &[(&str, &str)] = &[
 ];
 
 /// What a transaction is where nothing else is said, whatever the role's own setting:
-/// each of its statements has to see what was committed meanwhile.
+/// each of its statements has to see what was committed meanwhile, and all of it. Where
+/// row security would hide rows from the role the server refuses the statement: a policy
+/// that is put in force while rows are copied or compared must not look like their absence.
 const TRANSACTIONS: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
+    ("row_security", "off"),
 ];
 
 /// No bound on a whole transaction, nor on a session that waits for work: a copier's or
@@ -249,7 +252,7 @@ pub(crate) fn refused(info: &ConnInfo, mut error: Error) -> Error {
             "check user and password (URL, PGPASSWORD, password file); the server's log says which did not match"
         }
         Some("28000") => {
-            "add a line for this user, database and address to the server's pg_hba.conf and reload it"
+            "check that the role exists and may log in, and that the server's pg_hba.conf has a line for this user, database and address"
         }
         Some("3D000") => {
             error.kind = Kind::Config;

@@ -19,6 +19,8 @@ pub struct SlotInfo {
     /// `None` for a physical slot.
     pub plugin: Option<String>,
     pub database: Option<String>,
+    /// It is of another database than the one that was asked.
+    pub elsewhere: bool,
     /// The walsender that streams from it.
     pub active_pid: Option<i32>,
     /// Everything before it was confirmed and will not be sent again.
@@ -139,7 +141,8 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotInfo>> {
         .query_opt(
             "select plugin::text, database::text, active_pid, confirmed_flush_lsn, restart_lsn,
                     wal_status, safe_wal_size,
-                    pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::int8
+                    pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::int8,
+                    coalesce(database <> current_database(), false)
              from pg_catalog.pg_replication_slots where slot_name = $1",
             &[&name],
         )
@@ -152,6 +155,7 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotInfo>> {
     Ok(Some(SlotInfo {
         plugin: row.try_get(0)?,
         database: row.try_get(1)?,
+        elsewhere: row.try_get(8)?,
         active_pid: row.try_get(2)?,
         confirmed_flush: lsn(3)?,
         restart: lsn(4)?,
@@ -208,6 +212,10 @@ pub async fn drop(client: &Client, name: &str, active: Active, bound: Duration) 
         let Some(slot) = read(client, name).await? else {
             return Ok(false);
         };
+        // Slots are the whole server's; one of another database is somebody else's.
+        if slot.elsewhere {
+            return Ok(false);
+        }
         if let (Some(pid), Active::Terminate) = (slot.active_pid, active) {
             // Only the walsender that holds this slot now: the number may be
             // another session's by the time the server reads it.

@@ -29,6 +29,7 @@ use crate::phase::Phase;
 use crate::state::{install, migration};
 
 pub use report::{Check, Finding, Outcome, Report};
+pub use source::check_identity;
 pub use target::check_empty;
 
 /// What the checks look at.

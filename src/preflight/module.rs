@@ -45,6 +45,7 @@ pub(super) async fn check(client: &mut Client, scene: &Scene<'_>, report: &mut R
         source::check(client, plan, report).await;
         report.add("select", may_run(client, plan).await);
         report.add("carried_key", carried::carried(client, plan).await);
+        report.add("other_tables", others(client, plan).await);
         let siblings: Vec<u32> = plan.targets.iter().map(|t| t.table.oid).collect();
         for t in &plan.targets {
             target::check(client, scene, t, &siblings, replica, report).await;
@@ -108,6 +109,34 @@ async fn may_run(client: &Client, plan: &Plan) -> Result<Finding> {
         "the role may run the SELECTs of {}",
         plan.module.name
     )))
+}
+
+/// What a SELECT reads beside the row and earlier targets is as it is at that moment: nobody
+/// follows its changes.
+async fn others(client: &Client, plan: &Plan) -> Result<Finding> {
+    let own: Vec<u32> = plan.targets.iter().map(|t| t.table.oid).collect();
+    let read: Vec<u32> = plan
+        .targets
+        .iter()
+        .flat_map(|t| t.relations.iter().copied())
+        .filter(|oid| !own.contains(oid))
+        .collect();
+    let row = client
+        .query_one(
+            "select string_agg(distinct c.oid::regclass::text, ', ') from pg_catalog.pg_class c
+             where c.oid = any($1::oid[]) and c.relnamespace <> 'pg_catalog'::regnamespace",
+            &[&read],
+        )
+        .await?;
+    let name = &plan.module.name;
+    let Some(tables) = row.get::<_, Option<String>>(0) else {
+        let found = format!("the SELECTs of {name} read nothing that is not followed");
+        return Ok(Finding::ok(found));
+    };
+    Ok(Finding::warning(
+        format!("the SELECTs of {name} read {tables}, whose changes are not followed"),
+        "leave it as it is until the switch: rows made before a change of it would be made otherwise after it, and `crossfade verify` would name them",
+    ))
 }
 
 /// A target that is also a source would feed itself.

@@ -167,3 +167,15 @@ fn children(table: &Table) -> Finding {
         "give each child a module of its own, if its rows are to be moved",
     )
 }
+
+/// Whether the changes of every source will name their rows, partitions looked at one by one.
+///
+/// # Errors
+/// [`Kind::Precondition`] for the first table whose changes will not.
+pub async fn check_identity(client: &Client, plans: &[Plan]) -> Result<()> {
+    for plan in plans {
+        let key: Vec<&str> = plan.key_columns().map(|c| c.name.as_str()).collect();
+        identity::check(client, &plan.source, &key).await?;
+    }
+    Ok(())
+}

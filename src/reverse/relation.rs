@@ -1,5 +1,6 @@
 //! What a change of a relation says about source keys.
 
+use crate::apply::relation::{identified, unidentified};
 use crate::error::{Error, Kind, Result};
 use crate::transform::Plan;
 use crate::wal::pgoutput::Relation;
@@ -40,6 +41,7 @@ pub fn concerns<'a>(
             continue;
         };
         let mut concern = |role, names: Vec<&str>| -> Result<()> {
+            check_identity(relation, names.iter().copied())?;
             let at = names
                 .into_iter()
                 .map(|name| position(relation, name))
@@ -66,6 +68,19 @@ pub fn concerns<'a>(
         }
     }
     Ok(found)
+}
+
+/// A change of the identifying columns must come with the old row.
+///
+/// # Errors
+/// [`Kind::SchemaChange`] naming the table.
+pub fn check_identity<'a>(relation: &Relation, key: impl Iterator<Item = &'a str>) -> Result<()> {
+    if identified(relation, key) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::SchemaChange, unidentified(relation)).remedy(
+        "give it a replica identity that contains the key (ALTER TABLE … REPLICA IDENTITY, each partition on its own); where rows were written meanwhile the way back is lost, the new schema is live and complete: `crossfade finish`",
+    ))
 }
 
 fn position(relation: &Relation, name: &str) -> Result<usize> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::relation::{Concern, Role, concerns};
+use super::relation::{Concern, Role, check_identity, concerns};
 use crate::apply::batch::{End, commit_time};
 use crate::error::{Error, Kind, Result};
 use crate::pg::Lsn;
@@ -72,6 +72,8 @@ pub struct Collector {
     /// Transactions that crossfade itself wrote carry this origin.
     origin: String,
     relations: HashMap<u32, Vec<Concern>>,
+    /// The identifying columns of the table that was described last.
+    described: Vec<String>,
     open: Option<Open>,
     /// Everything that commits below is covered already.
     covered: Lsn,
@@ -85,6 +87,7 @@ impl Collector {
             plans,
             origin,
             relations: HashMap::new(),
+            described: Vec::new(),
             open: None,
             covered,
             batch: Touched::default(),
@@ -140,6 +143,14 @@ impl Collector {
             }
             Message::Relation(relation) => {
                 let found = concerns(self.plans.iter().map(AsRef::as_ref), &relation)?;
+                if found.is_empty() {
+                    // A partition of the table that was described before it.
+                    check_identity(&relation, self.described.iter().map(String::as_str))?;
+                } else {
+                    let at = found.iter().flat_map(|concern| &concern.at);
+                    let names = at.map(|&at| relation.columns[at].name.clone());
+                    self.described = names.collect();
+                }
                 self.relations.insert(relation.oid, found);
             }
             Message::Insert { relation, new } => self.row(relation, &Change::Insert(&new))?,

@@ -144,6 +144,42 @@ impl ChunkTable {
             .context(format!("making the chunk table of {}", plan.source.name))
     }
 
+    /// Makes sure that the key still sorts as it did when the chunks were laid out: in
+    /// another order, or by another type, they would be other sets of rows.
+    ///
+    /// # Errors
+    /// [`Kind::SchemaChange`] naming the column; connection errors.
+    pub async fn sorts_alike<C: GenericClient>(&self, client: &C, plan: &Plan) -> Result<()> {
+        for (i, column) in plan.key_columns().enumerate() {
+            let row = client
+                .query_one(
+                    "select exists(select from pg_catalog.pg_attribute b, pg_catalog.pg_attribute k
+                       where b.attrelid = to_regclass($1) and b.attname = $2
+                         and k.attrelid = $3::oid and k.attnum = $4
+                         and (b.atttypid, b.attcollation) = (k.atttypid, k.attcollation))",
+                    &[
+                        &self.name(),
+                        &format!("hi_{i}"),
+                        &plan.source.oid,
+                        &column.attnum,
+                    ],
+                )
+                .await?;
+            if !row.get::<_, bool>(0) {
+                return Err(Error::new(
+                    Kind::SchemaChange,
+                    format!(
+                        "key column {} of {} has another type or collation than when this migration began: its chunks are no longer what they were",
+                        column.quoted(),
+                        plan.source.name
+                    ),
+                )
+                .remedy("change it back, or `crossfade abort` and start again"));
+            }
+        }
+        Ok(())
+    }
+
     /// The log of changed keys: which keys the applier wrote, by which transaction
     /// last. As SQL.
     #[must_use]

@@ -31,6 +31,7 @@ const STEPS: &[(i32, &str, &str, &str)] = &[
     step!(8, "source_key", "0008_source_key"),
     step!(9, "publication", "0009_publication"),
     step!(10, "strategy", "0010_strategy"),
+    step!(11, "database", "0011_database"),
 ];
 
 /// Brings the schema up to this version; safe to run twice and at the same time.

@@ -22,18 +22,33 @@ pub struct Migration {
     pub strategy: Option<String>,
 }
 
-const COLUMNS: &str =
-    "id, name, phase, system_identifier, module_hash, paused, stop, switches, strategy";
+/// The newest columns are read out of the row as a whole: a daemon looks for its migration
+/// before it brings an older program's state up to date.
+const FIND: &str = "
+select m.id, m.name, m.phase, m.system_identifier, m.module_hash, m.paused, m.stop, m.switches,
+       to_jsonb(m.*) ->> 'strategy',
+       to_jsonb(m.*) ->> 'database_oid' <> d.oid::text
+from crossfade.migration m, pg_catalog.pg_database d
+where m.name = $1 and d.datname = current_database()";
 
 /// Finds the migration of that name.
 ///
 /// # Errors
-/// Connection errors; a phase this version does not know.
+/// Connection errors; a phase this version does not know; [`Kind::Precondition`] in a copy
+/// of the database that it began in.
 pub async fn find<C: GenericClient>(client: &C, name: &str) -> Result<Option<Migration>> {
-    let sql = format!("select {COLUMNS} from crossfade.migration where name = $1");
-    let Some(row) = client.query_opt(&sql, &[&name]).await? else {
+    let Some(row) = client.query_opt(FIND, &[&name]).await? else {
         return Ok(None);
     };
+    if row.get::<_, Option<bool>>(9) == Some(true) {
+        return Err(Error::new(
+            Kind::Precondition,
+            format!(
+                "this database is a copy of the one that migration {name} began in: its slots and its origin are the original's"
+            ),
+        )
+        .remedy("work on the original; what the copy has of crossfade goes with DROP SCHEMA crossfade CASCADE"));
+    }
     Ok(Some(Migration {
         id: row.get(0),
         name: row.get(1),
@@ -81,8 +96,11 @@ pub async fn create<C: GenericClient>(
 ) -> Result<Migration> {
     client
         .execute(
-            "insert into crossfade.migration (name, phase, system_identifier, module_hash)
-             values ($1, $2, $3, $4) on conflict (name) do nothing",
+            "insert into crossfade.migration
+                 (name, phase, system_identifier, module_hash, database_oid)
+             select $1, $2, $3, $4, oid from pg_catalog.pg_database
+             where datname = current_database()
+             on conflict (name) do nothing",
             &[
                 &name,
                 &Phase::Preparing.name(),
@@ -101,6 +119,17 @@ pub async fn create<C: GenericClient>(
 pub async fn switched_by<C: GenericClient>(client: &C, id: i32, strategy: &str) -> Result<()> {
     let sql = "update crossfade.migration set strategy = $2 where id = $1";
     client.execute(sql, &[&id, &strategy]).await?;
+    Ok(())
+}
+
+/// Remembers the database of a migration that an older program began, and did not.
+///
+/// # Errors
+/// Connection errors.
+pub async fn settle_down<C: GenericClient>(client: &C, id: i32) -> Result<()> {
+    let sql = "update crossfade.migration m set database_oid = d.oid from pg_catalog.pg_database d
+               where m.id = $1 and m.database_oid is null and d.datname = current_database()";
+    client.execute(sql, &[&id]).await?;
     Ok(())
 }
 

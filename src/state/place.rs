@@ -5,6 +5,7 @@ use tokio_postgres::{Client, GenericClient};
 
 use crate::error::{Context, Error, Result};
 use crate::pg::QualifiedName;
+use crate::phase::Phase;
 use crate::transform::bind::{self, Places};
 use crate::transform::{Module, Plan};
 
@@ -80,6 +81,7 @@ async fn places<C: GenericClient>(client: &C, migration: i32, module: &Module) -
     let mut places = Places {
         source: None,
         targets: vec![None; module.targets.len()],
+        live: live(client, migration).await?,
     };
     for row in &rows {
         let name = QualifiedName::new(row.get::<_, String>(1), row.get::<_, String>(2));
@@ -93,6 +95,13 @@ async fn places<C: GenericClient>(client: &C, migration: i32, module: &Module) -
         }
     }
     Ok(places)
+}
+
+/// Whether the migration has switched.
+async fn live<C: GenericClient>(client: &C, migration: i32) -> Result<bool> {
+    let sql = "select phase from crossfade.migration where id = $1";
+    let row = client.query_opt(sql, &[&migration]).await?;
+    Ok(row.is_some_and(|row| row.get::<_, &str>(0) == Phase::Switched.name()))
 }
 
 /// Remembers the targets of a source; the source itself is remembered with its id.

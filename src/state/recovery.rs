@@ -105,6 +105,16 @@ pub async fn lost<C: GenericClient>(client: &C, migration: i32, why: &str) -> Re
     Ok(())
 }
 
+/// What [`lost`] remembers.
+///
+/// # Errors
+/// Connection errors.
+pub async fn why_lost<C: GenericClient>(client: &C, migration: i32) -> Result<Option<String>> {
+    let sql = "select slot_lost from crossfade.migration where id = $1";
+    let row = client.query_opt(sql, &[&migration]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
 /// A new slot is there.
 ///
 /// # Errors

@@ -21,6 +21,8 @@ pub struct Places {
     pub source: Option<QualifiedName>,
     /// By position of the target; missing ones stand where the module says.
     pub targets: Vec<Option<QualifiedName>>,
+    /// The targets are the application's by now: what they need of a row is between the two.
+    pub live: bool,
 }
 
 /// Binds the module to the tables that have the names it gives.
@@ -59,6 +61,9 @@ pub async fn bind_at(
     let plan = compile(client, module, &source, &tables, &mut problems)
         .await
         .map_err(|e| vec![e])?;
+    if !places.live {
+        problems.extend(missing(module, &plan));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -252,6 +257,24 @@ fn key_columns<'a>(spec: &TargetSpec, source: &'a Table) -> Vec<&'a Column> {
     }
 }
 
+/// What a row of the target must have and the SELECT does not give.
+fn missing(module: &Module, plan: &Plan) -> Vec<Error> {
+    let mut problems = Vec::new();
+    for (target, spec) in plan.targets.iter().zip(&module.targets) {
+        problems.extend(target.unproduced().map(|column| {
+            Error::new(
+                Kind::Module,
+                format!(
+                    "module {}, {}: column {column} of {} is NOT NULL, has no default and is not produced",
+                    module.name, spec.file, target.table.name
+                ),
+            )
+            .remedy("select a value for it, or give the column a default")
+        }));
+    }
+    problems
+}
+
 /// What can be said of one target without running anything.
 fn check_target(
     module: &Module,
@@ -279,23 +302,6 @@ fn check_target(
         }
     }
     let produced = |name: &str| facts.output.iter().any(|(n, _)| n == name);
-    for c in table
-        .columns
-        .iter()
-        .filter(|c| c.not_null && !c.has_default && !c.generated)
-    {
-        // A key column is named below.
-        if !produced(&c.name) && !spec.key.contains(&c.name) {
-            refuse(
-                format!(
-                    "column {} of {} is NOT NULL, has no default and is not produced",
-                    c.quoted(),
-                    table.name
-                ),
-                "select a value for it, or give the column a default",
-            );
-        }
-    }
     for k in &spec.key {
         match table.column(k) {
             None => refuse(

@@ -265,7 +265,7 @@ fn reverse_spec(dir: &Path, reverse: FileReverse) -> Result<ReverseSpec> {
 
 /// A SELECT's text without a trailing semicolon.
 fn select(path: &Path) -> Result<String> {
-    Ok(read(path)?.trim_end().trim_end_matches(';').to_owned())
+    Ok(script::without_end(&read(path)?).to_owned())
 }
 
 fn read(path: &Path) -> Result<String> {

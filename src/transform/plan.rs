@@ -77,6 +77,19 @@ impl Target {
             .expect("binding checked every output column")
     }
 
+    /// Columns that a row must have and the SELECT does not give, quoted. A column of the
+    /// key is none of them: without it there is no plan.
+    pub fn unproduced(&self) -> impl Iterator<Item = String> {
+        let mandatory = self
+            .table
+            .columns
+            .iter()
+            .filter(|c| c.not_null && !c.has_default && !c.generated);
+        mandatory
+            .filter(|c| !self.columns.contains(&c.name) && !self.key.contains(&c.name))
+            .map(Column::quoted)
+    }
+
     #[must_use]
     pub fn is_lookup(&self) -> bool {
         self.mode == Mode::Lookup

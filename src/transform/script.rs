@@ -1,74 +1,47 @@
 //! What a file of SQL statements begins its statements with, as far as needed to
 //! keep transaction control out of a file that runs inside a transaction.
 
+use crate::sql::token::{Kind, tokens};
+use crate::sql::{Statement, split};
+
 /// Statements that begin or end a transaction.
 const CONTROL: &[&str] = &[
     "begin", "start", "commit", "end", "rollback", "abort", "prepare",
 ];
 
 /// The first statement of `sql` that would begin or end a transaction (a rollback to
-/// a savepoint does not).
+/// a savepoint does not), as one line.
 #[must_use]
 pub fn transaction_control(sql: &str) -> Option<String> {
-    statements(sql).into_iter().find(|s| {
-        let words: Vec<&str> = s.split_whitespace().collect();
-        let first = words.first().copied().unwrap_or_default();
-        let to = words.contains(&"to");
-        CONTROL.contains(&first)
-            && !(first == "rollback" && to)
-            && (first != "prepare" || words.get(1) == Some(&"transaction"))
-    })
+    let found = split(sql).into_iter().find(controls);
+    found.map(|statement| statement.headline())
 }
 
-/// The statements in lower case, with strings, quoted names, dollar-quoted bodies and
-/// comments left out.
-fn statements(sql: &str) -> Vec<String> {
-    let mut list = vec![String::new()];
-    let mut rest = sql;
-    while let Some(c) = rest.chars().next() {
-        let skipped = match c {
-            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |i| i + 2),
-            '\'' | '"' => rest[1..].find(c).map_or(rest.len(), |i| i + 2),
-            '$' => dollar(rest),
-            _ => 0,
-        };
-        if skipped > 0 {
-            rest = &rest[skipped..];
-            push(&mut list, ' ');
-            continue;
-        }
-        if c == ';' {
-            list.push(String::new());
-        } else {
-            c.to_lowercase().for_each(|c| push(&mut list, c));
-        }
-        rest = &rest[c.len_utf8()..];
-    }
-    list
+fn controls(statement: &Statement) -> bool {
+    let text = &statement.text;
+    let words: Vec<String> = tokens(text)
+        .iter()
+        .filter(|t| t.kind == Kind::Word)
+        .map(|t| t.text(text).to_lowercase())
+        .collect();
+    let first = words.first().map_or("", String::as_str);
+    let to = words.iter().any(|word| word == "to");
+    CONTROL.contains(&first)
+        && !(first == "rollback" && to)
+        && (first != "prepare" || words.get(1).is_some_and(|word| word == "transaction"))
 }
 
-fn push(list: &mut [String], c: char) {
-    if let Some(last) = list.last_mut() {
-        last.push(c);
-    }
-}
-
-/// The length of a dollar-quoted string at the start of `text`, 0 where there is none.
-fn dollar(text: &str) -> usize {
-    let Some(end) = text[1..].find('$') else {
-        return 0;
+/// A SELECT without the semicolon that ends it, nor what comes after that: comments, if
+/// anything. Everything before stays as it is, since it is what a migration is bound to.
+#[must_use]
+pub fn without_end(sql: &str) -> &str {
+    let all = tokens(sql);
+    let ends = |at: &usize| {
+        let mut rest = all[*at..].iter();
+        rest.all(|t| t.kind == Kind::Comment || t.is(sql, ';'))
     };
-    let tag = &text[..end + 2];
-    if !tag[1..=end]
-        .chars()
-        .all(|c| c.is_alphanumeric() || c == '_')
-    {
-        return 0;
-    }
-    text[tag.len()..]
-        .find(tag)
-        .map_or(text.len(), |i| i + 2 * tag.len())
+    let first = (0..all.len()).filter(|&at| all[at].is(sql, ';')).find(ends);
+    first.map_or(sql.trim_end(), |at| &sql[..all[at].range.start])
 }
 
 #[cfg(test)]
@@ -92,8 +65,28 @@ mod tests {
             "do $$ begin perform 1; commit; end $$; create function f() returns int language sql as $x$ select 1; end $x$",
             "savepoint s; rollback to s; -- commit;\nselect 1",
             "prepare p as select 1",
+            "create function f() returns int language sql begin atomic select 1; select 2; end",
+            "/* a /* nested */ commit; */ select 1",
         ] {
             assert!(transaction_control(sql).is_none(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_select_is_left_out_and_nothing_else() {
+        for (sql, left) in [
+            ("select 1;\n", "select 1"),
+            ("select 1 ; -- the end;\n;", "select 1 "),
+            ("select 1 -- one\n;", "select 1 -- one\n"),
+            (
+                "select ';' /* ; */ from t -- x;\n",
+                "select ';' /* ; */ from t -- x;",
+            ),
+            ("-- first\nselect 1", "-- first\nselect 1"),
+            ("select 1; select 2", "select 1; select 2"),
+            (" ; ", " "),
+        ] {
+            assert_eq!(without_end(sql), left, "{sql}");
         }
     }
 }

@@ -85,6 +85,36 @@ async fn a_used_column_that_is_renamed_dropped_or_retyped_stops_the_daemon_by_na
     );
 }
 
+/// Without the old key an UPDATE of it would leave the row under that key where it is, and
+/// nobody would notice.
+#[tokio::test]
+async fn a_replica_identity_that_loses_the_key_stops_the_daemon_before_a_change_of_a_key() {
+    let world = stage::world().await;
+    world
+        .sql(
+            "alter table s.orders add other int generated always as identity;
+             create unique index other on s.orders (other)",
+        )
+        .await;
+    let mut daemon = daemon(&world, &[], None);
+    world.settled().await;
+    world
+        .sql("alter table s.orders replica identity using index other")
+        .await;
+    world
+        .sql("update s.orders set id = -id where id between 10 and 20")
+        .await;
+    world
+        .sql("alter table s.orders replica identity default")
+        .await;
+    assert_eq!(daemon.exit().await, 2);
+    let log = daemon.log();
+    assert!(
+        log.contains("the replica identity of s.orders does not contain the key"),
+        "{log}"
+    );
+}
+
 /// The change back restores the migration when nothing was written in between.
 #[tokio::test]
 async fn the_slot_keeps_its_place_so_that_the_change_taken_back_lets_the_run_go_on() {

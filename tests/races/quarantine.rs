@@ -25,6 +25,56 @@ async fn keys(world: &World) -> String {
         .await
 }
 
+/// Whatever one row's values bring about concerns that row: a function of the user's that
+/// raises an error, a value too large for an index. What the function says may quote it.
+#[tokio::test]
+async fn a_row_that_a_function_or_an_index_refuses_is_set_aside_without_its_words() {
+    let world = stage::world().await;
+    world
+        .sql(
+            "create function s.read(text) returns text language plpgsql immutable as
+                 'begin if $1 like ''the-31st%'' then raise exception ''cannot read %'', $1; end if; return $1; end';
+             create index on t.orders (status);",
+        )
+        .await;
+    world.module(
+        "split",
+        &[(
+            "orders.sql",
+            &split::ORDERS.replace("o.status", "s.read(o.status) as status"),
+        )],
+    );
+    let too_large = "(select string_agg(md5(g::text), '') from generate_series(1, 2000) g)";
+    world
+        .sql(&format!(
+            "update s.orders set status = '{SECRET}' where id = 3;
+             update s.orders set status = {too_large} where id = 250"
+        ))
+        .await;
+    let mut daemon = daemon(&world, &[], None);
+    world.settled().await;
+    world
+        .sql(&format!(
+            "update s.orders set status = '{SECRET}' where id = 42;
+             update s.orders set status = {too_large} where id = 65;
+             update s.orders set status = 'good' where id = 66"
+        ))
+        .await;
+    world.caught_up().await;
+    assert_eq!(
+        keys(&world).await,
+        "250 bad 54000; 3 bad P0001; 42 bad P0001; 65 bad 54000"
+    );
+    assert!(daemon.is_running());
+    let list = world.run(&["quarantine", "list"]);
+    let told = String::from_utf8_lossy(&list.stdout).into_owned() + &daemon.log();
+    assert!(!told.contains(SECRET), "{told}");
+    assert_eq!(
+        world.get("select status from t.orders where id = 66").await,
+        "good"
+    );
+}
+
 #[tokio::test]
 async fn bad_rows_are_set_aside_by_copy_and_stream_and_their_next_good_image_brings_them_back() {
     let world = stage::world().await;

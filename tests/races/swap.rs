@@ -5,14 +5,20 @@ use crate::support::{Point, World, until};
 
 /// 300 users whose e-mail address is unique in the target, in three chunks.
 async fn world() -> World {
+    with("unique").await
+}
+
+/// The same by another constraint of the address.
+async fn with(constraint: &str) -> World {
     let world = World::new().await;
     world
-        .sql(
+        .sql(&format!(
             "create schema s; create schema t;
              create table s.users (id bigint primary key, email text not null);
-             create table t.users (id bigint primary key, email text not null unique);
+             create table t.users (id bigint primary key, email text not null, {constraint} (email{}));
              insert into s.users select g, 'u' || g from generate_series(1, 300) g; analyze s.users",
-        )
+            if constraint == "exclude" { " with =" } else { "" }
+        ))
         .await;
     world.module(
         "users",
@@ -47,7 +53,16 @@ fn swap(a: u32, b: u32) -> String {
 
 #[tokio::test]
 async fn unique_values_swapped_in_one_transaction_or_passed_on_in_a_ring_are_kept() {
-    let world = world().await;
+    swapped_and_passed_on("unique").await;
+}
+
+#[tokio::test]
+async fn exclusive_values_swapped_in_one_transaction_or_passed_on_in_a_ring_are_kept() {
+    swapped_and_passed_on("exclude").await;
+}
+
+async fn swapped_and_passed_on(constraint: &str) {
+    let world = with(constraint).await;
     let _daemon = daemon(&world, &[], None);
     world.settled().await;
     world.sql(&swap(1, 2)).await;
@@ -64,7 +79,16 @@ async fn unique_values_swapped_in_one_transaction_or_passed_on_in_a_ring_are_kep
 /// other's chunk is then copied by a snapshot that the applier has not caught up with.
 #[tokio::test]
 async fn unique_values_swapped_across_the_fence_make_the_copier_wait_and_are_kept() {
-    let world = world().await;
+    swapped_across_the_fence("unique", "duplicate key value").await;
+}
+
+#[tokio::test]
+async fn exclusive_values_swapped_across_the_fence_make_the_copier_wait_and_are_kept() {
+    swapped_across_the_fence("exclude", "conflicting key value").await;
+}
+
+async fn swapped_across_the_fence(constraint: &str, says: &str) {
+    let world = with(constraint).await;
     let write = Point::new(&world, "apply.before_write");
     let claim = Point::new(&world, "copy.before_claim");
     let _daemon = daemon(&world, &[&claim, &write], None);
@@ -83,7 +107,7 @@ async fn unique_values_swapped_across_the_fence_make_the_copier_wait_and_are_kep
     claim.release();
     until("the copier's violation", async || {
         let log = std::fs::read_to_string(world.server.log_path()).unwrap_or_default();
-        log.contains("crossfade copy 1 ERROR:  duplicate key value")
+        log.contains(&format!("crossfade copy 1 ERROR:  {says}"))
     })
     .await;
     write.release();

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Check, Verdict};
+use super::{Check, Verdict, check as gate};
 use crate::config::Config;
 use crate::cutover::Direction;
 use crate::error::Result;
@@ -66,9 +66,35 @@ pub(super) async fn check(
     } else {
         Verdict::Failed
     };
-    Ok(said(
-        verdict,
-        text,
-        "the daemon makes it once the copy is complete; transactions that have been writing since before that have to end first",
-    ))
+    let remedy = match direction {
+        Direction::Forward => {
+            "the daemon makes it once the copy is complete; transactions that have been writing since before that have to end first"
+        }
+        Direction::Back => {
+            "without it nobody would follow the old schema after the switch back; the new schema is live and complete: `crossfade finish`"
+        }
+    };
+    Ok(said(verdict, text, remedy))
+}
+
+/// Back, the old schema's rows are written into tables that the application may have altered
+/// since the switch.
+pub(super) fn mandatory(plan: &Plan, direction: Direction) -> Option<Check> {
+    if direction == Direction::Forward {
+        return None;
+    }
+    let columns: Vec<String> = plan
+        .targets
+        .iter()
+        .flat_map(|t| t.unproduced().map(|c| format!("{c} of {}", t.table.name)))
+        .collect();
+    let found = match columns.as_slice() {
+        [] => "the new tables take the old schema's rows".to_owned(),
+        _ => format!(
+            "NOT NULL, without a default, and unknown to the module: {}",
+            columns.join(", ")
+        ),
+    };
+    let remedy = "ALTER TABLE … ALTER COLUMN … SET DEFAULT …";
+    Some(gate("mandatory", columns.is_empty(), found, remedy))
 }

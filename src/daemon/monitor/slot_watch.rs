@@ -75,7 +75,7 @@ impl SlotWatch {
     /// [`Kind::Slot`] when it was given up now, or its publication is another one.
     pub(super) async fn look(&mut self, client: &Client, applied: Lsn) -> Result<()> {
         if let Some(changed) = publication::changed(client, self.migration, &self.name).await? {
-            return Err(crate::daemon::prepare::gap(self.leg, changed));
+            return Err(crate::daemon::gap::gap(self.leg, changed));
         }
         let info = slot::read(client, &self.name).await?;
         self.retained = info.and_then(|i| i.retained).unwrap_or(0);

@@ -1,0 +1,1 @@
+alter table crossfade.migration drop database_oid;
