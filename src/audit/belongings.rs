@@ -12,12 +12,51 @@ pub struct Belongings {
     pub grants: Vec<Grant>,
     /// A new table beside it can belong to its owner, who may make tables there.
     pub owner_creates: bool,
+    pub guards: Guards,
+    /// Partitions, or tables that inherit from it, whether they were read or not.
+    pub children: usize,
+    /// In the order in which they fire.
+    pub triggers: Vec<Trigger>,
     pub columns: BTreeMap<String, ColumnBelongings>,
     /// By the index's name.
     pub indexes: BTreeMap<String, IndexBelongings>,
     /// By the constraint's name.
     pub constraints: BTreeMap<String, ConstraintBelongings>,
     pub statistics: Vec<Statistics>,
+}
+
+/// What stands between a statement and the rows of a table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guards {
+    /// Row level security is on: policies say who sees which rows.
+    pub row_security: bool,
+    /// They are said to the table's owner, too.
+    pub forced: bool,
+    /// CREATE RULE has made something else of statements.
+    pub rules: bool,
+}
+
+/// A trigger that people made.
+#[derive(Debug, Clone, Default)]
+pub struct Trigger {
+    pub name: String,
+    pub before: bool,
+    /// Once a row; else once a statement.
+    pub row: bool,
+    pub insert: bool,
+    pub update: bool,
+    /// The columns of UPDATE OF; empty for an update of any.
+    pub columns: Vec<String>,
+    /// It fires for an application's statements.
+    pub enabled: bool,
+    /// `plpgsql`.
+    pub language: String,
+    pub function: String,
+    /// The function's body, or its name in C.
+    pub source: String,
+    pub arguments: Vec<String>,
+    /// `CREATE TRIGGER …`.
+    pub definition: String,
 }
 
 /// One privilege of one role.

@@ -242,6 +242,7 @@ fn constraint(table: &mut Table, row: &Row) {
             name,
             definition,
             valid,
+            enforced: row.get(12),
         });
         return;
     }
@@ -260,6 +261,7 @@ fn constraint(table: &mut Table, row: &Row) {
         referenced_columns: referenced_columns.unwrap_or_default(),
         valid,
         deferrable: row.get(11),
+        enforced: row.get(12),
         on_delete: action(row.get(8)),
         on_update: action(row.get(9)),
     });

@@ -85,6 +85,9 @@ pub async fn infer(
                 continue;
             }
         };
+        if candidate.number && score::is_chance(&answer) {
+            continue;
+        }
         let inclusion = Inclusion::sampled(&answer);
         if let Some(evidence) = score::judge(&candidate, inclusion) {
             judged.push((candidate, evidence));

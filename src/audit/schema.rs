@@ -230,6 +230,8 @@ pub struct ForeignKey {
     /// False for NOT VALID: rows from before were never checked.
     pub valid: bool,
     pub deferrable: bool,
+    /// False for NOT ENFORCED: nothing is ever checked, and it cannot be validated.
+    pub enforced: bool,
     pub on_delete: Action,
     pub on_update: Action,
 }
@@ -250,6 +252,8 @@ pub struct Check {
     /// `CHECK (…)`.
     pub definition: String,
     pub valid: bool,
+    /// False for NOT ENFORCED.
+    pub enforced: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -27,6 +27,7 @@ pub fn twin<'a>(table: &'a Table, index: &Index) -> Option<(&'a Index, Twin)> {
     };
     let same = table.indexes.iter().filter(usable).find(|other| {
         other.keys.len() == index.keys.len()
+            && refuses_as_much(table, other, index)
             && begins(other, index)
             && covers(other, index)
             && is_kept_before(other, index)
@@ -69,6 +70,17 @@ fn begins(other: &Index, index: &Index) -> bool {
     let pairs = || other.keys.iter().zip(&index.keys);
     let backward = index.method == "btree" && pairs().all(|(a, b)| a.reversed() == b.sql);
     pairs().all(|(a, b)| a.sql == b.sql) || backward
+}
+
+/// What a unique index refuses, the other one refuses, and at once.
+fn refuses_as_much(table: &Table, other: &Index, index: &Index) -> bool {
+    // Two rows with NULL are the same for one, and not for the other.
+    let nulls = |i: &Index| i.definition.contains("NULLS NOT DISTINCT");
+    let later = |i: &Index| {
+        let mut keys = table.keys();
+        keys.any(|k| k.deferrable && i.constraint.as_ref() == Some(&k.name))
+    };
+    !index.unique || (nulls(other) || !nulls(index)) && !later(other)
 }
 
 /// Everything that INCLUDE brings is in the other one, too.

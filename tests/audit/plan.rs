@@ -7,6 +7,7 @@ use crossfade::audit::finding::{Category, Severity};
 use crossfade::audit::fix::{JsonField, KeyColumn, RepeatedColumn, TimestampFormat};
 use crossfade::audit::plan::Plan;
 use crossfade::audit::{Finding, Fix, catalog};
+use crossfade::migrate::batch::Batch;
 use crossfade::migrate::{Down, Folder, Script, Step};
 use crossfade::pg::QualifiedName;
 use crossfade::server::Options;
@@ -56,7 +57,12 @@ pub fn plan(shop: &Shop, fixes: Vec<Fix>) -> (Plan, PathBuf) {
 }
 
 /// Runs a script as the program does: a batch over all of its keys.
-fn apply(shop: &Shop, script: &Script) {
+pub fn apply(shop: &Shop, script: &Script) {
+    apply_beside(shop, script, &|_| {});
+}
+
+/// Calls `beside` with each statement before it is run.
+pub fn apply_beside(shop: &Shop, script: &Script, beside: &dyn Fn(&str)) {
     if script.in_transaction {
         let statements: Vec<_> = script.statements().map(|s| s.text.as_str()).collect();
         if !statements.is_empty() {
@@ -65,26 +71,43 @@ fn apply(shop: &Shop, script: &Script) {
         return;
     }
     for step in &script.steps {
-        match step {
-            Step::One(statement) => shop.sql(&statement.text),
+        let text = match step {
+            Step::One(statement) => statement.text.clone(),
             Step::Block(statements) => {
                 let all: Vec<_> = statements.iter().map(|s| s.text.as_str()).collect();
-                shop.sql(&format!("begin; {}; commit", all.join(";\n")));
+                format!("begin; {}; commit", all.join(";\n"))
             }
-            Step::Batch(statement, batch) => {
-                let edge =
-                    |f: &str| format!("(select {f}({}) from {})", batch.key[0], batch.table.sql());
-                let text = statement
-                    .text
-                    .replace("$1", &edge("min"))
-                    .replace("$2", &edge("max"));
-                shop.sql(&text);
-            }
-        }
+            Step::Batch(statement, batch) => whole(&statement.text, batch),
+        };
+        beside(&text);
+        shop.sql(&text);
     }
 }
 
-fn up(shop: &Shop, dir: &Path) -> Folder {
+/// The statement of a batch, from the first key to the last.
+fn whole(text: &str, batch: &Batch) -> String {
+    let columns: Vec<_> = batch.key.iter().map(|c| crossfade::pg::quote(c)).collect();
+    let of = batch.table.sql();
+    let edge = |column: &str, way: &str| {
+        let order: Vec<_> = columns.iter().map(|c| format!("{c} {way}")).collect();
+        format!(
+            "(select {column} from {of} order by {} limit 1)",
+            order.join(", ")
+        )
+    };
+    let mut text = text.to_owned();
+    for (at, column) in columns.iter().enumerate() {
+        text = text
+            .replace(&format!("${}", at + 1), &edge(column, "asc"))
+            .replace(
+                &format!("${}", columns.len() + at + 1),
+                &edge(column, "desc"),
+            );
+    }
+    text
+}
+
+pub fn up(shop: &Shop, dir: &Path) -> Folder {
     let folder = Folder::read(&dir.join("migrations")).unwrap();
     for migration in &folder.migrations {
         apply(shop, &migration.up);
@@ -92,7 +115,7 @@ fn up(shop: &Shop, dir: &Path) -> Folder {
     folder
 }
 
-fn down(shop: &Shop, folder: &Folder) {
+pub fn down(shop: &Shop, folder: &Folder) {
     for migration in folder.migrations.iter().rev() {
         match &migration.down {
             Down::Script(script) => apply(shop, script),

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
 use super::super::belongings::{
-    Belongings, ColumnBelongings, ConstraintBelongings, Grant, IndexBelongings, Statistics,
+    Belongings, ColumnBelongings, ConstraintBelongings, Grant, Guards, IndexBelongings, Statistics,
+    Trigger,
 };
 use super::super::schema::Table;
 use crate::error::{Context, Result};
@@ -21,13 +22,14 @@ type Add = fn(&mut Belongings, &Row);
 pub async fn read(client: &Client, tables: &mut [Table]) -> Result<()> {
     let oids: Vec<u32> = tables.iter().map(|t| t.oid).collect();
     let mut by_oid: HashMap<u32, &mut Table> = tables.iter_mut().map(|t| (t.oid, t)).collect();
-    let queries: [(&str, Add); 6] = [
+    let queries: [(&str, Add); 7] = [
         (include_str!("columns_belongings.sql"), column),
         (include_str!("grants.sql"), grant),
         (include_str!("indexes_belongings.sql"), index),
         (include_str!("constraints_belongings.sql"), constraint),
         (include_str!("extended_statistics.sql"), statistics),
         (include_str!("owners.sql"), owner),
+        (include_str!("triggers.sql"), trigger),
     ];
     for (sql, add) in queries {
         let rows = client
@@ -125,6 +127,36 @@ fn statistics(of: &mut Belongings, row: &Row) {
 
 fn owner(of: &mut Belongings, row: &Row) {
     of.owner_creates = row.get(1);
+    of.guards = Guards {
+        row_security: row.get(2),
+        forced: row.get(3),
+        rules: row.get(4),
+    };
+    of.children = usize::try_from(row.get::<_, i64>(5)).unwrap_or(usize::MAX);
+}
+
+fn trigger(of: &mut Belongings, row: &Row) {
+    // Each ends with a zero byte.
+    let arguments: Vec<u8> = row.get(11);
+    let mut arguments: Vec<String> = arguments
+        .split(|byte| *byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect();
+    arguments.pop();
+    of.triggers.push(Trigger {
+        name: row.get(1),
+        before: row.get(2),
+        row: row.get(3),
+        insert: row.get(4),
+        update: row.get(5),
+        columns: row.get(6),
+        enabled: row.get(7),
+        language: row.get(8),
+        function: row.get(9),
+        source: row.get(10),
+        arguments,
+        definition: row.get(12),
+    });
 }
 
 /// An index's definition says its tablespace as well.

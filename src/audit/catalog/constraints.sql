@@ -8,7 +8,9 @@ select k.conrelid, k.contype::text, k.conname::text, k.convalidated,
         join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num),
        k.confdeltype::text, k.confupdtype::text,
        case when k.contype = 'c' then pg_get_constraintdef(k.oid) end,
-       k.condeferrable
+       k.condeferrable,
+       -- PostgreSQL 18 and later.
+       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
 from pg_constraint k
 left join pg_class r on r.oid = nullif(k.confrelid, 0)
 left join pg_namespace n on n.oid = r.relnamespace

@@ -2,6 +2,7 @@
 
 use super::super::schema::{Table, TableKind};
 use super::name::{ident, list, table};
+use crate::pg::QualifiedName;
 use crate::pg::ident::literal;
 
 /// Rows a transaction.
@@ -16,6 +17,30 @@ pub struct Backfill<'a> {
     pub set: String,
     /// Rows that still need it: running it again goes on where it stopped.
     pub pending: String,
+}
+
+/// A batch along a key: the comment that asks for it, and what its statement says of the row
+/// (`t.` or nothing before its columns).
+#[must_use]
+pub fn range(of: &QualifiedName, key: &[String], row: &str) -> (String, String) {
+    let columns: Vec<_> = key.iter().map(|c| format!("{row}{}", ident(c))).collect();
+    let numbers = |from: usize| -> Vec<String> {
+        (from..from + key.len()).map(|n| format!("${n}")).collect()
+    };
+    let tuple = |parts: &[String]| match parts {
+        [only] => only.clone(),
+        several => format!("({})", several.join(", ")),
+    };
+    let by: Vec<_> = key.iter().map(|c| ident(c)).collect();
+    (
+        format!("-- batch: {} by {}, {ROWS} rows", table(of), tuple(&by)),
+        format!(
+            "{} between {} and {}",
+            tuple(&columns),
+            tuple(&numbers(1)),
+            tuple(&numbers(1 + key.len()))
+        ),
+    )
 }
 
 impl Backfill<'_> {

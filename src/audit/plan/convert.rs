@@ -8,10 +8,12 @@ mod conversion;
 use super::super::schema::{Column, Database, Table, TableKind};
 use super::backfill::Backfill;
 use super::belongings;
+use super::keep::{Keep, Witness};
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, slug, table};
 use super::not_null;
 use super::reference;
+use super::trigger;
 use crate::pg::QualifiedName;
 pub use conversion::Conversion;
 use conversion::VALUE;
@@ -21,9 +23,11 @@ pub struct Change<'a> {
     of: &'a Table,
     old: &'a Column,
     new: String,
+    /// The trigger's function, and the trigger.
     sync: QualifiedName,
-    /// Where values are kept that `backward` would not give back.
-    kept: QualifiedName,
+    trigger: String,
+    /// Values that `backward` would not give back.
+    kept: Keep<'a>,
     conversion: Conversion,
     /// Collation, operator classes and storage of the old column fit the new one.
     stays_text: bool,
@@ -46,19 +50,29 @@ pub fn column<'a>(
     if !stays_text {
         carry::sortable(of, column)?;
     }
+    let new = if conversion.keeps_name {
+        names.column(&of.name, column, "_new")
+    } else {
+        new_name(of, column, names)
+    };
+    let mut type_sql = conversion.to_type.clone();
+    if stays_text {
+        type_sql.push_str(&belongings::collation(of, column));
+    }
+    let witness = Witness {
+        name: new.clone(),
+        type_sql,
+        now: format!("t.{}", ident(&new)),
+        as_text: false,
+    };
+    let values = vec![column.to_owned()];
     Ok(Change {
         of,
         old,
-        new: if conversion.keeps_name {
-            names.column(&of.name, column, "_new")
-        } else {
-            new_name(of, column, names)
-        },
         sync: names.function(&of.name, column, "_sync"),
-        kept: names.relation(&QualifiedName::new(
-            of.name.schema.clone(),
-            format!("{}_{column}_kept", of.name.name),
-        )),
+        trigger: names.trigger((&of.name, &of.belongings), column, "_sync"),
+        kept: Keep::of(of, column, values, vec![witness], names),
+        new,
         conversion,
         stays_text,
     })
@@ -88,7 +102,7 @@ pub fn migrations(
             ended.push(index);
         }
     }
-    let mut migrations = vec![change.expand()];
+    let mut migrations = vec![change.expand(database)];
     migrations.extend(change.indexes(&completed, changes, names));
     if change.old.not_null && change.conversion.unreadable == 0 {
         migrations.push(change.not_null(names));
@@ -116,7 +130,8 @@ pub fn refuse(database: &Database, of: &Table, column: &str) -> Result<(), Strin
     } else if of.checks.iter().any(|c| c.definition.contains(&old.name)) {
         "a CHECK mentions it"
     } else {
-        return carry::refuse(of, &old.name);
+        carry::refuse(of, &old.name)?;
+        return trigger::refuse(database, of, &[old.name.clone()]);
     };
     Err(format!("{}.{}: {why}", of.name, old.name))
 }
@@ -171,7 +186,7 @@ impl Change<'_> {
         vec![
             format!(
                 "create function {sync}() returns trigger language plpgsql\n\
-                 set timezone to 'UTC' set datestyle to 'ISO, YMD'\nas $sync$\n\
+                 set timezone to 'UTC' set datestyle to 'ISO, YMD' set extra_float_digits to 1\nas $sync$\n\
                  declare\n    ahead {kind};\n\
                  begin\n    \
                  begin\n        \
@@ -187,7 +202,10 @@ impl Change<'_> {
                  new.{old} := {back};\n        \
                  end if;\n    \
                  elsif new.{old} is distinct from old.{old} then\n        \
-                 new.{new} := ahead;\n    \
+                 -- What the new column says already stays as exact as it is there.\n        \
+                 if {back} is distinct from new.{old} then\n            \
+                 new.{new} := ahead;\n        \
+                 end if;\n    \
                  elsif new.{new} is distinct from old.{new} then\n        \
                  if new.{new} is distinct from ahead then\n            \
                  new.{old} := {back};\n        \
@@ -203,7 +221,7 @@ impl Change<'_> {
             ),
             format!(
                 "create trigger {} before insert or update on {}\n    for each row execute function {}()",
-                ident(&self.sync.name),
+                ident(&self.trigger),
                 self.own(),
                 table(&self.sync)
             ),
@@ -212,7 +230,7 @@ impl Change<'_> {
 
     fn drop_trigger(&self) -> Vec<String> {
         vec![
-            format!("drop trigger {} on {}", ident(&self.sync.name), self.own()),
+            format!("drop trigger {} on {}", ident(&self.trigger), self.own()),
             format!("drop function {}()", table(&self.sync)),
         ]
     }
@@ -241,7 +259,7 @@ impl Change<'_> {
 
     /// The new column, and the rows that are there: one file, since a filled column is not
     /// emptied by anything but taking it away.
-    fn expand(&self) -> Migration {
+    fn expand(&self, database: &Database) -> Migration {
         let (old, new) = (ident(&self.old.name), ident(&self.new));
         let mut up = vec![format!(
             "alter table {} add column {new} {}{}",
@@ -265,8 +283,9 @@ impl Change<'_> {
         up.push(
             Backfill {
                 of: self.of,
-                // The trigger computes the new one, and knows what cannot be read.
-                set: format!("{old} = {old}"),
+                // The trigger computes it, and knows what cannot be read. The old column is not
+                // written: triggers that wait for that do not fire.
+                set: format!("{new} = {new}"),
                 pending: format!("{new} is null and {old} is not null"),
             }
             .sql(),
@@ -280,6 +299,16 @@ impl Change<'_> {
                 self.conversion.unreadable, self.of.name, self.old.name
             ));
         }
+        risks.extend(trigger::fired(
+            database,
+            self.of,
+            &[],
+            "filling the new column writes every row that has a value, and fires",
+        ));
+        risks.push(format!(
+            "statements that name no columns, such as COPY {own} FROM or INSERT INTO {own} SELECT *, meet one more from here on, and a subscriber of a publication of it needs the column first",
+            own = self.own()
+        ));
         risks.extend(belongings::notes(
             self.of,
             std::slice::from_ref(&self.old.name),
@@ -298,14 +327,24 @@ impl Change<'_> {
         }
     }
 
+    /// In the contract: until then an application may write what cannot be read into the old
+    /// column, and the new one is NULL there.
     fn not_null(&self, names: &mut Names) -> Migration {
-        let (own, new) = (self.own(), ident(&self.new));
+        let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
+        let mut up = vec![format!(
+            "do $check$\nbegin\n    if exists (select from {own} where {new} is null) then\n        \
+             raise exception 'some values of the old column cannot be read: mend them first';\n    \
+             end if;\nend\n$check$"
+        )];
+        up.extend(not_null::set(&self.of.name, &self.new, names));
         Migration {
-            phase: Phase::Expand,
+            phase: Phase::Contract,
             name: self.name("not_null"),
-            about: format!("{own}.{new} is NOT NULL, as {} is.", ident(&self.old.name)),
-            risks: Vec::new(),
-            up: Script::Statements(not_null::set(&self.of.name, &self.new, names)),
+            about: format!("{own}.{new} is NOT NULL, as {old} is."),
+            risks: vec![format!(
+                "it fails where a value of {old} cannot be read, and changes nothing then; from here on such a value is refused"
+            )],
+            up: Script::Statements(up),
             down: Script::Transaction(vec![format!(
                 "alter table {own} alter column {new} drop not null"
             )]),

@@ -14,7 +14,8 @@ use super::super::schema::{Database, Table};
 use super::child::Child;
 use super::name::{Names, slug};
 use super::{
-    Left, Migration, Module, convert, extract, fit, identity, index, leave, reference, steps,
+    Left, Migration, Module, convert, extract, fit, identity, index, leave, obstacle, reference,
+    steps, trigger,
 };
 use crate::error::Result;
 use crate::pg::QualifiedName;
@@ -41,6 +42,8 @@ pub struct Draft<'a> {
     leaving: BTreeMap<(QualifiedName, String), String>,
     /// Columns that the plan's keys and references stand on: they stay as they are.
     held: BTreeSet<(QualifiedName, String)>,
+    /// Columns that others are computed from on the way down.
+    computed: BTreeSet<(QualifiedName, String)>,
 }
 
 /// The children that one table gets, and the first finding that asked for one.
@@ -67,6 +70,7 @@ impl<'a> Draft<'a> {
             primary: Vec::new(),
             leaving: BTreeMap::new(),
             held: BTreeSet::new(),
+            computed: BTreeSet::new(),
         }
     }
 
@@ -114,6 +118,7 @@ impl<'a> Draft<'a> {
         fix: &Fix,
     ) -> std::result::Result<Vec<Piece<'a>>, String> {
         let database = self.database;
+        obstacle::unread(self.whole, fix)?;
         let one = |migration: Migration| Ok(vec![Piece::Migration(migration)]);
         match fix {
             Fix::AddPrimaryKey {
@@ -122,6 +127,7 @@ impl<'a> Draft<'a> {
                 existing_index,
             } => {
                 let of = self.table(table)?;
+                obstacle::keyed(of, columns)?;
                 let existing = existing_index.as_deref();
                 let made = index::primary_key(of, columns, existing, &mut self.names);
                 Ok(made.into_iter().map(Piece::from).collect())
@@ -210,8 +216,15 @@ impl<'a> Draft<'a> {
             } => {
                 self.goes(table, column)?;
                 let of = self.table(table)?;
+                let parts = leave::parts(of, derivation);
+                for part in &parts {
+                    self.stays(table, part)?;
+                }
+                obstacle::written(of)?;
                 let made = leave::derived(database, of, column, derivation, &mut self.names)?;
                 self.leaves(table, column, finding);
+                let parts = parts.into_iter().map(|c| (table.clone(), c));
+                self.computed.extend(parts);
                 Ok(made.into_iter().map(Piece::from).collect())
             }
             Fix::Rename { table, column, to } => Err(format!(
@@ -236,6 +249,7 @@ impl<'a> Draft<'a> {
     ) -> std::result::Result<Vec<Piece<'a>>, String> {
         self.stays(table, column)?;
         let of = self.table(table)?;
+        obstacle::written(of)?;
         convert::refuse(self.database, of, column)?;
         self.is_free(table, column)?;
         let change = convert::column(of, column, conversion, &mut self.names)?;
@@ -288,7 +302,7 @@ impl<'a> Draft<'a> {
             parent_columns: referenced_columns,
             orphans: *orphans,
         };
-        let mut added = reference::add(&wanted, &mut self.names)?;
+        let mut added = reference::add(self.database, &wanted, &mut self.names)?;
         if convert_to.is_some() {
             // The column has the other type under its name only in the end.
             added.phase = super::Phase::Contract;
@@ -305,7 +319,9 @@ impl<'a> Draft<'a> {
         else {
             return Ok(());
         };
-        if self.table(parent)?.primary_key.is_none() {
+        let of = self.table(parent)?;
+        obstacle::moved(of)?;
+        if of.primary_key.is_none() {
             return Err(format!(
                 "{parent} needs a primary key before its rows can be followed; run the audit again after that"
             ));
@@ -315,6 +331,9 @@ impl<'a> Draft<'a> {
         };
         for column in child.moved() {
             self.goes(parent, &column)?;
+        }
+        trigger::refuse(self.database, of, &child.moved())?;
+        for column in child.moved() {
             self.leaves(parent, &column, finding);
         }
         let children = [Some(child.clone()), child.remainder()]
@@ -360,7 +379,9 @@ impl Draft<'_> {
                 module.notes.extend(fitted.notes);
                 if let Some(empty) = fitted.normalise {
                     for column in module.children[at].moved() {
-                        migrations.push(module.normalise(of, &column, &empty, &mut self.names));
+                        let made =
+                            module.normalise(self.database, of, (&column, &empty), &mut self.names);
+                        migrations.push(made);
                     }
                 }
             }

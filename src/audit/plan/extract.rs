@@ -1,14 +1,22 @@
 //! Columns that say what another table says.
 
+mod sync;
+mod told;
+
 use super::super::fix::KeyColumn;
 use super::super::schema::{Database, Table};
-use super::backfill::Backfill;
+use super::backfill;
 use super::belongings;
+use super::keep::Keep;
 use super::leave;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, list, slug, table};
+use super::obstacle;
 use super::reference;
+use super::trigger;
 use crate::pg::QualifiedName;
+
+pub use told::homeless;
 
 /// Columns that depend on a part of the row, in a table of their own.
 pub struct Extraction<'a> {
@@ -44,14 +52,13 @@ pub fn table_of(
         .map(|c| c.name.clone())
         .collect();
     leave::refuse(database, of, &leaving)?;
-    let split = Split::of(extraction, names);
+    obstacle::moved(of)?;
+    let split = Split::of(database, extraction, names);
     let mut migrations = Vec::new();
     if extraction.existing.is_none() {
         migrations.push(split.expand());
-        for key in extraction.references {
-            migrations.push(split.refer(key, names));
-        }
         migrations.push(reference::add(
+            database,
             &reference::Wanted {
                 child: of,
                 columns: &split.from,
@@ -62,8 +69,12 @@ pub fn table_of(
             names,
         )?);
     }
-    migrations.push(split.release(names));
+    migrations.push(split.release(database, names));
     migrations.push(split.contract(database));
+    if extraction.existing.is_none() {
+        let references = extraction.references.iter();
+        migrations.extend(references.map(|r| split.refer(r, names)));
+    }
     Ok(migrations)
 }
 
@@ -77,11 +88,16 @@ struct Split<'a> {
     /// The dependents in the source, and in the target.
     moved: Vec<String>,
     values: Vec<String>,
+    /// The function that keeps the target up, and its triggers.
     sync: QualifiedName,
+    ahead: String,
+    behind: String,
+    /// What the target does not tell of the old columns.
+    kept: Keep<'a>,
 }
 
 impl<'a> Split<'a> {
-    fn of(extraction: &'a Extraction<'a>, names: &mut Names) -> Self {
+    fn of(database: &Database, extraction: &'a Extraction<'a>, names: &mut Names) -> Self {
         let plain = |columns: &[KeyColumn]| columns.iter().map(|c| c.name.clone()).collect();
         let from: Vec<String> = plain(extraction.determinant);
         let moved: Vec<String> = plain(extraction.dependents);
@@ -96,9 +112,16 @@ impl<'a> Split<'a> {
                 moved.clone(),
             ),
         };
+        let of = extraction.of;
+        let on = (&of.name, &of.belongings);
+        let witnesses = told::witnesses(database, of, &from, (&target, &values), &moved);
+        let kept = Keep::of(of, &target.name, moved.clone(), witnesses, names);
         Self {
             extraction,
             sync: names.function(&target, "sync", ""),
+            ahead: names.trigger(on, &target.name, "_key"),
+            behind: names.trigger(on, &target.name, "_sync"),
+            kept: kept.joined(told::join(&target, &key, ("t", &from))),
             target,
             from,
             key,
@@ -162,6 +185,11 @@ impl<'a> Split<'a> {
                     "where rows of {} disagree, {target} gets the values of one of them",
                     self.own()
                 ),
+                format!(
+                    "writers that change ({}) of the same ({}), or write one that is not in {target} yet, wait for each other until they commit; others do not",
+                    list(&self.moved),
+                    list(&self.from)
+                ),
             ],
             up: Script::Statements(up),
             down: Script::Transaction(down),
@@ -188,83 +216,36 @@ impl<'a> Split<'a> {
         statements
     }
 
-    /// The trigger that brings what the old columns are told to the new table.
-    fn keep_up(&self) -> Vec<String> {
-        let all = [&self.key[..], &self.values[..]].concat();
-        let values: Vec<_> = all.iter().map(|c| format!("new.{}", ident(c))).collect();
-        let set: Vec<_> = self
-            .values
-            .iter()
-            .map(|c| format!("{0} = excluded.{0}", ident(c)))
-            .collect();
-        let differs: Vec<_> = self
-            .values
-            .iter()
-            .map(|c| format!("t.{0} is distinct from excluded.{0}", ident(c)))
-            .collect();
-        let (target, sync) = (table(&self.target), table(&self.sync));
-        vec![
-            format!(
-                "create function {sync}() returns trigger language plpgsql as $sync$\nbegin\n    \
-                 if {} then\n        \
-                 insert into {target} as t ({}) values ({})\n        \
-                 on conflict ({}) do update set {}\n        where {};\n    \
-                 end if;\n    return new;\nend\n$sync$",
-                self.known("new."),
-                list(&all),
-                values.join(", "),
-                list(&self.key),
-                set.join(", "),
-                differs.join(" or "),
-            ),
-            format!(
-                "create trigger {} before insert or update of {} on {}\n    for each row execute function {sync}()",
-                ident(&self.sync.name),
-                list(&all),
-                self.own()
-            ),
-        ]
-    }
-
-    fn let_go(&self) -> Vec<String> {
-        vec![
-            format!("drop trigger {} on {}", ident(&self.sync.name), self.own()),
-            format!("drop function {}()", table(&self.sync)),
-        ]
-    }
-
-    fn fill(&self) -> String {
-        let all = [&self.key[..], &self.values[..]].concat();
-        format!(
-            "insert into {} ({})\nselect distinct on ({from}) {}\nfrom {}\nwhere {}\norder by {from}\non conflict do nothing",
-            table(&self.target),
-            list(&all),
-            list(&[&self.from[..], &self.moved[..]].concat()),
-            self.own(),
-            self.known(""),
-            from = list(&self.from),
-        )
-    }
-
-    /// What the determinant refers to, the new table's key refers to as well.
+    /// What the determinant refers to, the new table's key refers to as well. In the contract:
+    /// until then the application deletes there as it does today, and knows nothing of the new
+    /// table. What a row says of another one goes with that.
     fn refer(&self, key: &Reference, names: &mut Names) -> Migration {
         let target = table(&self.target);
         let constraint = ident(&names.constraint(&self.target, &key.columns, "_fkey"));
-        let columns = list(&key.columns);
+        let (columns, referenced) = (list(&key.columns), table(&key.referenced));
+        let (batch, range) = backfill::range(&self.target, &self.key, "x.");
+        let on: Vec<_> = key
+            .referenced_columns
+            .iter()
+            .zip(&key.columns)
+            .map(|(there, here)| format!("p.{} = x.{}", ident(there), ident(here)))
+            .collect();
         Migration {
-            phase: Phase::Expand,
+            phase: Phase::Contract,
             name: self.name("references_of"),
             about: format!(
-                "{target} ({columns}) refers to {}, as {} does.",
-                table(&key.referenced),
+                "{target} ({columns}) refers to {referenced}, as {} does; rows whose {referenced} has been deleted go, and go with it from here on.",
                 self.own()
             ),
             risks: Vec::new(),
             up: Script::Statements(vec![
                 format!(
-                    "alter table {target}\n    add constraint {constraint} foreign key ({columns}) references {} ({}) not valid",
-                    table(&key.referenced),
+                    "alter table {target}\n    add constraint {constraint} foreign key ({columns}) references {referenced} ({}) on delete cascade not valid",
                     list(&key.referenced_columns)
+                ),
+                format!(
+                    "{batch}\ndelete from {target} x\nwhere not exists (select from {referenced} p where {})\n  and {range}",
+                    on.join(" and ")
                 ),
                 format!("alter table {target} validate constraint {constraint}"),
             ]),
@@ -274,60 +255,46 @@ impl<'a> Split<'a> {
         }
     }
 
-    /// The old columns as the new table has them.
-    fn refill(&self) -> String {
-        let own = self.own();
-        let on: Vec<_> = self
-            .key
-            .iter()
-            .zip(&self.from)
-            .map(|(k, f)| format!("x.{} = {own}.{}", ident(k), ident(f)))
-            .collect();
-        let (mut set, mut differs) = (Vec::new(), Vec::new());
-        let dependents = self.extraction.dependents.iter().zip(&self.values);
-        for (moved, value) in dependents {
-            // These types have no equality of their own.
-            let compared = match &moved.type_sql[..] {
-                "json" | "xml" | "point" => "::text",
-                _ => "",
-            };
-            let moved = ident(&moved.name);
-            let value = format!(
-                "(select x.{} from {} x where {})",
-                ident(value),
-                table(&self.target),
-                on.join(" and ")
-            );
-            set.push(format!("{moved} = {value}"));
-            differs.push(format!(
-                "{moved}{compared} is distinct from {value}{compared}"
-            ));
-        }
-        Backfill {
-            of: self.extraction.of,
-            set: set.join(", "),
-            pending: format!("{} and ({})", self.known(""), differs.join(" or ")),
-        }
-        .sql()
-    }
-
     /// Writers can leave the columns out; on the way down they are filled again.
-    fn release(&self, names: &mut Names) -> Migration {
+    fn release(&self, database: &Database, names: &mut Names) -> Migration {
         let own = self.own();
         let optional: Vec<_> = self
             .moved
             .iter()
             .map(|c| format!("alter column {} drop not null", ident(c)))
             .collect();
-        let mut down = vec![self.refill()];
+        let mut down = self.give_back();
+        down.extend(self.kept.drop());
         down.extend(leave::mandatory(self.extraction.of, &self.moved, names));
         // From here on the new table is written by the application itself: the old columns,
         // left out, must not be taken for its values.
-        let mut up = vec![format!("alter table {own} {}", optional.join(", "))];
+        let mut release = vec![format!("alter table {own} {}", optional.join(", "))];
         if self.extraction.existing.is_none() {
-            up.extend(self.let_go());
+            release.extend(self.let_go());
             down.extend(together(self.keep_up()));
         }
+        let mut up: Vec<String> = self.homeless().into_iter().collect();
+        up.extend(self.kept.create());
+        up.push(self.keep(""));
+        up.extend(together(release));
+        let mut risks = vec![format!(
+            "readers of ({}) in {own} must join {} from here on",
+            list(&self.moved),
+            table(&self.target)
+        )];
+        if let Some(place) = self.kept.place() {
+            risks.push(format!(
+                "where a row says something else than {}, its values are kept in {} by its key, and are in nobody's sight from here on: look at them",
+                table(&self.target),
+                table(place)
+            ));
+        }
+        risks.extend(trigger::fired(
+            database,
+            self.extraction.of,
+            &self.moved,
+            "the way down writes every row, and fires",
+        ));
         Migration {
             phase: Phase::Contract,
             name: self.name("release"),
@@ -335,12 +302,8 @@ impl<'a> Split<'a> {
                 "Writers of {own} can leave ({}) out from here on.",
                 list(&self.moved)
             ),
-            risks: vec![format!(
-                "readers of ({}) in {own} must join {} from here on",
-                list(&self.moved),
-                table(&self.target)
-            )],
-            up: Script::Transaction(up),
+            risks,
+            up: Script::Statements(up),
             down: Script::Statements(down),
         }
     }
@@ -363,16 +326,27 @@ impl<'a> Split<'a> {
         let moved = self.moved.iter();
         down.extend(moved.flat_map(|c| belongings::column(database, of, c)));
         let mut down = together(down);
-        down.push(self.refill());
+        down.extend(self.give_back());
         down.extend(leave::beside(database, of, &self.moved));
-        let mut up = leave::indexes(database, of, &self.moved);
-        up.push(format!("alter table {own} {}", drops.join(", ")));
+        let mut gone = leave::indexes(database, of, &self.moved);
+        gone.push(format!("alter table {own} {}", drops.join(", ")));
+        // What was written into the old columns since writers can leave them out.
+        let mut up = vec![self.keep("is not null")];
+        up.extend(together(gone));
+        let mut risks = belongings::notes(of, &self.moved);
+        risks.extend(trigger::readers(database, of, &self.moved));
+        risks.extend(trigger::fired(
+            database,
+            of,
+            &[],
+            "the way down writes every row, and fires",
+        ));
         Migration {
             phase: Phase::Contract,
             name: self.name("contract"),
             about: format!("Drops ({}) of {own}.", list(&self.moved)),
-            risks: belongings::notes(of, &self.moved),
-            up: Script::Transaction(up),
+            risks,
+            up: Script::Statements(up),
             down: Script::Statements(down),
         }
     }

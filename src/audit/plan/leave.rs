@@ -3,10 +3,12 @@
 use super::super::schema::{Check, Database, Index, Table};
 use super::backfill::Backfill;
 use super::belongings;
+use super::keep::{Keep, Witness, free};
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, slug, table};
 use super::not_null;
 use super::reference;
+use super::trigger;
 use crate::sql::token;
 
 /// A column that follows from the others of its row. Two files: the first lets writers leave
@@ -28,13 +30,21 @@ pub fn derived(
     refuse(database, of, &leaving)?;
     let own = table(&of.name);
     let name = ident(column);
-    let fill = Backfill {
-        of,
-        set: format!("{name} = {derivation}"),
-        pending: format!("{name} is distinct from ({derivation})"),
-    }
-    .sql();
-    let mut filled = vec![fill.clone()];
+    // Of the row alone: what is joined to it may have columns of the same names.
+    let kind = &old.data_type.sql;
+    let told = format!("(select ({derivation})::{kind} from (select t.*) only_t)");
+    let kept = kept(of, column, &told, names);
+    let mut give_back = vec![
+        Backfill {
+            of,
+            set: format!("{name} = {derivation}"),
+            pending: format!("{name} is distinct from ({derivation})::{kind}"),
+        }
+        .sql(),
+    ];
+    give_back.extend(kept.restore("", &format!("t.{name} is not distinct from {told}")));
+    let mut filled = give_back.clone();
+    filled.extend(kept.drop());
     filled.extend(mandatory(of, &leaving, names));
     let mut back = vec![format!(
         "alter table {own} add column {name} {}",
@@ -43,11 +53,37 @@ pub fn derived(
     back.extend(defaults(of, &leaving));
     back.extend(belongings::column(database, of, column));
     let mut back = together(back);
-    back.push(fill);
+    back.extend(give_back);
     back.extend(beside(database, of, &leaving));
-    let mut drop = indexes(database, of, &leaving);
-    drop.push(format!("alter table {own} drop column {name}"));
+    let mut gone = indexes(database, of, &leaving);
+    gone.push(format!("alter table {own} drop column {name}"));
+    let differs = format!("t.{name} is distinct from {told}");
+    // What was written since writers can leave it out.
+    let mut drop = vec![kept.collect(&format!("t.{name} is not null and {differs}"))];
+    drop.extend(together(gone));
+    let mut optional = kept.create();
+    optional.push(kept.collect(&differs));
+    optional.push(format!(
+        "alter table {own} alter column {name} drop not null"
+    ));
     let stem = slug(&format!("{}_{column}", of.name.name));
+    let fired = trigger::fired(
+        database,
+        of,
+        &leaving,
+        "the way down writes rows, and fires",
+    );
+    let mut risks = vec![format!("no reader may need {own}.{name} from here on")];
+    risks.extend(kept.place().map(|place| {
+        format!(
+            "where it is something else, which should not be, it is kept in {} by the row's key",
+            table(place)
+        )
+    }));
+    risks.extend(fired.clone());
+    let mut later = belongings::notes(of, &leaving);
+    later.extend(trigger::readers(database, of, &leaving));
+    later.extend(fired);
     Ok(vec![
         Migration {
             phase: Phase::Contract,
@@ -55,21 +91,39 @@ pub fn derived(
             about: format!(
                 "{own}.{name} is equal to {derivation}: nobody needs it. Writers can leave it out from here on."
             ),
-            risks: vec![format!("no reader may need {own}.{name} from here on")],
-            up: Script::Transaction(vec![format!(
-                "alter table {own} alter column {name} drop not null"
-            )]),
+            risks,
+            up: Script::Statements(optional),
             down: Script::Statements(filled),
         },
         Migration {
             phase: Phase::Contract,
             name: format!("drop_{stem}"),
             about: format!("Drops {own}.{name}."),
-            risks: belongings::notes(of, &leaving),
-            up: Script::Transaction(drop),
+            risks: later,
+            up: Script::Statements(drop),
             down: Script::Statements(back),
         },
     ])
+}
+
+/// The columns that a formula names.
+#[must_use]
+pub fn parts(of: &Table, derivation: &str) -> Vec<String> {
+    let names = token::tokens(derivation);
+    let names = names.iter().filter_map(|t| t.identifier(derivation));
+    names.filter(|name| of.column(name).is_some()).collect()
+}
+
+/// Values that do not follow from the others, whatever the audit saw.
+fn kept<'a>(of: &'a Table, column: &str, told: &str, names: &mut Names) -> Keep<'a> {
+    let kind = of.column(column).map(|c| belongings::typed(of, c));
+    let witness = Witness {
+        name: free(of, "told"),
+        type_sql: kind.unwrap_or_default(),
+        now: told.to_owned(),
+        as_text: false,
+    };
+    Keep::of(of, column, vec![column.to_owned()], vec![witness], names)
 }
 
 /// What does not let the columns go.
@@ -99,6 +153,7 @@ pub fn refuse(database: &Database, of: &Table, leaving: &[String]) -> Result<(),
             ));
         }
     }
+    trigger::refuse(database, of, leaving)?;
     let family = belongings::family(database, of);
     family.iter().try_for_each(|of| indexed(of, leaving))?;
     checked(of, &family, leaving)

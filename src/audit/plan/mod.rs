@@ -15,16 +15,19 @@ mod extract;
 mod fit;
 mod identity;
 mod index;
+mod keep;
 mod leave;
 mod migration;
 mod module;
 pub mod name;
 mod not_null;
+mod obstacle;
 mod readme;
 mod reference;
 mod remains;
 mod statistics;
 mod steps;
+mod trigger;
 mod write;
 
 use tokio_postgres::Client;
@@ -76,7 +79,10 @@ impl Plan {
                 draft.leave(&finding.title, &finding.remedy);
             }
             for fix in &finding.fixes {
-                draft.fix(&finding.title, fix);
+                match extract::homeless(client, database, fix).await? {
+                    Some(why) => draft.leave(&finding.title, &why),
+                    None => draft.fix(&finding.title, fix),
+                }
             }
         }
         draft.fit(client).await?;

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::super::schema::Table;
+use super::super::schema::{Database, Table};
 use super::belongings;
 use super::child::Child;
 use super::migration::{Migration, Phase, Script};
 use super::name::{Names, ident, kept, list, slug, table};
+use super::trigger;
 use crate::pg::QualifiedName;
 
 /// One table whose columns move to children, all in one switch.
@@ -175,7 +176,13 @@ impl Module {
     /// Rows without children are told in one way only; which of them had the other is kept by
     /// their keys for the way down.
     #[must_use]
-    pub fn normalise(&self, of: &Table, column: &str, empty: &str, names: &mut Names) -> Migration {
+    pub fn normalise(
+        &self,
+        database: &Database,
+        of: &Table,
+        (column, empty): (&str, &str),
+        names: &mut Names,
+    ) -> Migration {
         let (own, name) = (table(&of.name), ident(column));
         let aside = names.relation(&QualifiedName::new(
             of.name.schema.clone(),
@@ -226,6 +233,15 @@ impl Module {
             },
             format!("drop table {}", table(&aside)),
         ];
+        let mut risks = vec![format!(
+            "an application that goes on writing NULL into {name} keeps the verification from passing: let it write {empty}"
+        )];
+        risks.extend(trigger::fired(
+            database,
+            of,
+            &[column.to_owned()],
+            "writing these rows, here and on the way down, fires",
+        ));
         Migration {
             phase: Phase::Expand,
             name: format!("one_empty_{}", slug(&format!("{}_{column}", of.name.name))),
@@ -233,9 +249,7 @@ impl Module {
                 "{own}.{name} says \"nothing\" as NULL and as {empty}; from here on as {empty}. Which row had NULL is kept in {}.",
                 table(&aside)
             ),
-            risks: vec![format!(
-                "an application that goes on writing NULL into {name} keeps the verification from passing: let it write {empty}"
-            )],
+            risks,
             up: Script::Statements(up),
             down: Script::Statements(down),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::belongings::Belongings;
 use super::super::schema::{Database, KEPT};
 use crate::pg::ident::literal;
 use crate::pg::{QualifiedName, quote};
@@ -113,6 +114,7 @@ pub struct Names {
     constraints: BTreeSet<(QualifiedName, String)>,
     columns: BTreeSet<(QualifiedName, String)>,
     functions: BTreeSet<(String, String)>,
+    triggers: BTreeSet<(QualifiedName, String)>,
     statistics: BTreeSet<(String, String)>,
 }
 
@@ -144,6 +146,10 @@ impl Names {
                 names
                     .statistics
                     .insert((name.schema.clone(), name.name.clone()));
+            }
+            for trigger in &table.belongings.triggers {
+                let name = trigger.name.clone();
+                names.triggers.insert((own.clone(), name));
             }
             for column in &table.columns {
                 names.columns.insert((own.clone(), column.name.clone()));
@@ -209,7 +215,6 @@ impl Names {
         name
     }
 
-    /// A function or trigger of the plan's own.
     /// A statistics object's, in the schema of the one that it follows.
     pub fn statistics(&mut self, old: &QualifiedName, stem: &str) -> QualifiedName {
         let schema = old.schema.clone();
@@ -220,6 +225,32 @@ impl Names {
         QualifiedName::new(schema, name)
     }
 
+    /// A trigger of the plan's own. Triggers fire in the order of their names: it comes behind
+    /// every other, and sees the row as those leave it.
+    pub fn trigger(
+        &mut self,
+        (table, belongings): (&QualifiedName, &Belongings),
+        what: &str,
+        end: &str,
+    ) -> String {
+        let own = belongings.triggers.iter().filter(|t| t.before);
+        let last = own.map(|t| t.name.as_str()).max().unwrap_or_default();
+        let stem = [
+            format!("zzz_{}_{what}", table.name),
+            // What begins with another name comes behind it, if all of it fits.
+            format!("{}_{what}", cut(last, LONGEST - 20)),
+        ]
+        .into_iter()
+        .find(|stem| stem.as_str() > last)
+        .unwrap_or_else(|| format!("\u{10fffd}_{what}"));
+        let name = Self::free(&stem, end, |n| {
+            self.triggers.contains(&(table.clone(), n.to_owned()))
+        });
+        self.triggers.insert((table.clone(), name.clone()));
+        name
+    }
+
+    /// A function of the plan's own.
     pub fn function(&mut self, table: &QualifiedName, what: &str, end: &str) -> QualifiedName {
         let schema = table.schema.clone();
         let name = Self::free(&format!("{}_{what}", table.name), end, |n| {
@@ -232,6 +263,7 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::belongings::Trigger;
     use super::*;
 
     #[test]
@@ -264,6 +296,22 @@ mod tests {
             ("s", "s"),
         ] {
             assert_eq!(singular(name), one);
+        }
+    }
+
+    #[test]
+    fn a_trigger_comes_behind_those_that_are_there() {
+        let table = QualifiedName::new("s", "orders");
+        let (mut belongings, mut names) = (Belongings::default(), Names::default());
+        let (long, highest) = ("~".repeat(50), "\u{fffd}".repeat(20));
+        for last in ["", "set_updated", "zzzz", &long, "\u{e9}t\u{e9}", &highest] {
+            belongings.triggers.push(Trigger {
+                name: last.to_owned(),
+                before: true,
+                ..Trigger::default()
+            });
+            let name = names.trigger((&table, &belongings), "paid", "_sync");
+            assert!(name.as_str() > last && name.len() <= 63, "{name} {last}");
         }
     }
 

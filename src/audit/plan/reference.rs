@@ -4,6 +4,8 @@ use super::super::schema::{Action, Database, ForeignKey, Table, TableKind};
 use super::belongings;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, kept, list, slug, table};
+use super::obstacle;
+use super::trigger;
 use crate::pg::QualifiedName;
 use crate::pg::ident::literal;
 
@@ -22,12 +24,19 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// Why the plan leaves it to people.
-pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Migration, String> {
+pub fn add(
+    database: &Database,
+    wanted: &Wanted<'_>,
+    names: &mut Names,
+) -> Result<Migration, String> {
     let own = &wanted.child.name;
     if wanted.child.kind == TableKind::Partitioned {
         return Err(format!(
             "{own} is partitioned: a foreign key on it cannot be added NOT VALID, and checking every row would keep writers of both tables waiting. Add it to each partition NOT VALID, validate these, then add it to {own}"
         ));
+    }
+    if wanted.orphans > 0 {
+        obstacle::written(wanted.child)?;
     }
     let constraint = names.constraint(own, wanted.columns, "_fkey");
     let validate = format!(
@@ -65,6 +74,12 @@ pub fn add(wanted: &Wanted<'_>, names: &mut Names) -> Result<Migration, String> 
         about.push(' ');
         about.push_str(&aside.about);
         risks.push(aside.risk);
+        risks.extend(trigger::fired(
+            database,
+            wanted.child,
+            wanted.columns,
+            "setting values to NULL, and putting them back on the way down, fires",
+        ));
     } else {
         about = format!(
             "{} ({}) refers to {}: from now on for what is written.",
@@ -168,25 +183,39 @@ impl Aside {
         let columns: Vec<String> = [&key[..], wanted.columns].concat();
         let mut definition = Vec::new();
         for name in &columns {
-            definition.push(format!(
-                "{} {}",
-                ident(name),
-                child.column(name)?.data_type.sql
-            ));
+            let kind = belongings::typed(child, child.column(name)?);
+            definition.push(format!("{} {kind}", ident(name)));
         }
         definition.push(format!("primary key ({})", list(key)));
         let set = |value: &dyn Fn(&str) -> String| {
             let set: Vec<_> = wanted.columns.iter().map(|c| value(&ident(c))).collect();
             set.join(", ")
         };
-        let update = |set: String| {
+        let all = |says: &dyn Fn(&str) -> String| {
+            let all: Vec<_> = wanted.columns.iter().map(|c| says(&ident(c))).collect();
+            all.join(" and ")
+        };
+        let update = |set: String, still: String| {
             format!(
-                "update {} t set {set}\nfrom {} a\nwhere {}",
+                "update {} t set {set}\nfrom {} a\nwhere {} and {still}",
                 table(&child.name),
                 table(&aside),
                 joined(("t", key), ("a", key))
             )
         };
+        let empty = all(&|c| format!("t.{c} is null"));
+        // A writer may have mended the row, or added what it refers to.
+        let dangling = format!(
+            "{}\n  and {}",
+            all(&|c| format!("t.{c} = a.{c}")),
+            refers_to_nothing(wanted)
+        );
+        let mended = format!(
+            "delete from {} a\nwhere not exists (select from {} t where {} and {empty})",
+            table(&aside),
+            table(&child.name),
+            joined(("t", key), ("a", key))
+        );
         let batched = |update: String| match &key[..] {
             [only] => format!(
                 "-- batch: {} by {only}, 5000 rows\n{update} and t.{only} between $1 and $2",
@@ -205,15 +234,16 @@ impl Aside {
                 kept(&aside),
             ],
             restore: vec![
-                batched(update(set(&|c| format!("{c} = a.{c}")))),
+                batched(update(set(&|c| format!("{c} = a.{c}")), empty)),
                 format!("drop table {}", table(&aside)),
             ],
             clear: vec![
                 collect(wanted, &aside, &columns),
-                batched(update(set(&|c| format!("{c} = null")))),
+                batched(update(set(&|c| format!("{c} = null")), dangling)),
+                mended,
             ],
             about: format!(
-                "Values that refer to nothing are kept in {} and set to NULL.",
+                "Values that refer to nothing are kept in {} and set to NULL; the way down puts them back where the column is NULL still.",
                 table(&aside)
             ),
             risk: format!(
@@ -233,12 +263,20 @@ fn collect(wanted: &Wanted<'_>, aside: &QualifiedName, columns: &[String]) -> St
         .collect();
     let values: Vec<_> = columns.iter().map(|c| format!("t.{}", ident(c))).collect();
     format!(
-        "insert into {} ({})\nselect {}\nfrom {} t\nwhere {}\n  and not exists (select from {} p where {})\non conflict do nothing",
+        "insert into {} ({})\nselect {}\nfrom {} t\nwhere {}\n  and {}\non conflict do nothing",
         table(aside),
         list(columns),
         values.join(", "),
         table(&wanted.child.name),
         filled.join(" and "),
+        refers_to_nothing(wanted)
+    )
+}
+
+/// That the row `t` refers to nothing.
+fn refers_to_nothing(wanted: &Wanted<'_>) -> String {
+    format!(
+        "not exists (select from {} p where {})",
         table(wanted.parent),
         joined(("p", wanted.parent_columns), ("t", wanted.columns))
     )

@@ -102,6 +102,7 @@ struct Wide<'a> {
     new: String,
     index: QualifiedName,
     sync: QualifiedName,
+    trigger: String,
     check: String,
 }
 
@@ -119,6 +120,7 @@ impl<'a> Wide<'a> {
             column: of.column(column)?,
             index: names.relation(&index),
             sync: names.function(name, column, "_wide_sync"),
+            trigger: names.trigger((name, &of.belongings), column, "_wide_sync"),
             check: names.constraint(name, std::slice::from_ref(&new), "_not_null"),
             new,
         })
@@ -131,7 +133,7 @@ impl<'a> Wide<'a> {
     /// Column, trigger, rows and index beside what is there.
     fn prepare(&self, unique: bool) -> String {
         let (own, old, new) = (self.own(), ident(&self.column.name), ident(&self.new));
-        let (sync, trigger) = (table(&self.sync), ident(&self.sync.name));
+        let (sync, trigger) = (table(&self.sync), ident(&self.trigger));
         let key = self.of.keys().find(|k| k.not_null);
         let pending = format!("{new} is null and {old} is not null");
         let fill = Backfill {
@@ -163,7 +165,7 @@ impl<'a> Wide<'a> {
     /// The wide column takes the narrow one's name, which stays beside it for a while.
     fn swap(&self) -> String {
         let (own, old, new) = (self.own(), ident(&self.column.name), ident(&self.new));
-        let mut out = format!("drop trigger {} on {own};\n", ident(&self.sync.name));
+        let mut out = format!("drop trigger {} on {own};\n", ident(&self.trigger));
         if self.column.not_null {
             out.push_str(&format!(
                 "alter table {own} alter column {new} set not null, drop constraint {};\n\
@@ -217,6 +219,9 @@ fn widen(
         .flat_map(|t| t.foreign_keys.iter().map(move |f| (t, f)))
         .filter(|(_, f)| &f.referenced == name && f.referenced_columns == [column])
         .collect();
+    if !is_simple(&key, &others, &checked) {
+        return None;
+    }
     let mut out = String::from(
         "-- 1. Beside what is there; the application goes on. Each of these by itself.\n",
     );
@@ -270,7 +275,10 @@ fn widen(
             action("update", foreign.on_update),
         ));
     }
-    out.push_str("commit;\n-- 3. The rows that are there; writers go on.\n");
+    out.push_str("commit;\n");
+    if !checked.is_empty() {
+        out.push_str("-- 3. The rows that are there; writers go on.\n");
+    }
     for (of, foreign) in &checked {
         out.push_str(&format!(
             "alter table {} validate constraint {};\n",
@@ -282,6 +290,38 @@ fn widen(
     out.push_str(&key.leave());
     others.iter().for_each(|o| out.push_str(&o.leave()));
     Some(out)
+}
+
+/// Nothing else hangs on the columns that would go with them: what these steps do not carry over
+/// is nothing that they may lose.
+fn is_simple(key: &Wide<'_>, others: &[Wide<'_>], checked: &[(&Table, &ForeignKey)]) -> bool {
+    let free = |wide: &Wide<'_>, known: &dyn Fn(&ForeignKey) -> bool| {
+        let column = &wide.column.name;
+        let belongings = wide.of.belongings.column(column);
+        let refers = |f: &ForeignKey| f.columns.contains(column) && !known(f);
+        belongings.grants.is_empty()
+            && wide.column.comment.is_none()
+            && wide.of.belongings.children == 0
+            && wide.of.parents.is_empty()
+            && !wide.of.foreign_keys.iter().any(refers)
+            && wide
+                .of
+                .checks
+                .iter()
+                .all(|c| !c.definition.contains(column.as_str()))
+    };
+    let known = |f: &ForeignKey| checked.iter().any(|(_, c)| std::ptr::eq(*c, f));
+    free(key, &|_| false)
+        && others.iter().all(|o| {
+            let keyed = o.of.keys().any(|k| k.columns.contains(&o.column.name));
+            !keyed && free(o, &known)
+        })
+        && checked.iter().all(|(of, f)| {
+            let declared = of.belongings.constraints.get(&f.name);
+            let full =
+                declared.is_some_and(|c| c.comment.is_some() || c.definition.contains("MATCH"));
+            !f.deferrable && f.valid && f.enforced && !full
+        })
 }
 
 /// Where the key's numbers come from: before the columns change their names, and after.

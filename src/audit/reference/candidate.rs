@@ -30,6 +30,8 @@ pub struct Candidate {
     pub declared_elsewhere: Vec<String>,
     /// See [`likeness`].
     pub name: f64,
+    /// Of integers, and the name says nothing: where most numbers are keys, it refers to none.
+    pub number: bool,
     /// 1 for equal types, less where they differ.
     pub type_fit: f64,
     /// A type of the key's for the column, where the two differ in class or width.
@@ -62,18 +64,31 @@ impl Candidate {
         format!("{}.{}", self.table, self.columns.join(", "))
     }
 
-    /// Different values of some rows: how many there are, and how many are keys.
+    /// Different values of some rows: how many there are, and how many are keys; and of numbers
+    /// how many keys lie between the least and the greatest of them, of how many there could be.
     #[must_use]
     pub fn sampled_sql(&self) -> String {
         let (values, filled) = self.values();
+        let between = if self.number {
+            let key = self.referenced_columns.first().map_or("", String::as_str);
+            format!(
+                ", (select count(*) from {} r where r.{} between (select min(v0) from s) \
+                 and (select max(v0) from s))::bigint, \
+                 (select max(v0)::numeric - min(v0) + 1 from s)::bigint",
+                self.referenced_from,
+                quote(key),
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "select count(*)::bigint, count(*) filter (where exists \
-             (select from {} r where {}))::bigint \
-             from (select distinct {values} from (select * from {} limit {SAMPLED_VALUES}) t \
-             where {filled}) s",
+            "with s as (select distinct {values} from (select * from {} limit {SAMPLED_VALUES}) t \
+             where {filled}) \
+             select count(*)::bigint, count(*) filter (where exists \
+             (select from {} r where {}))::bigint{between} from s",
+            self.sampled_from,
             self.referenced_from,
             self.matches("s"),
-            self.sampled_from,
         )
     }
 
@@ -240,6 +255,10 @@ fn single(
             }
             let key_seen = profiles.get(&target.oid)?.column(&key_column.name)?;
             let surprise = surprise(side.seen, key_column, key_seen, target.estimated_rows());
+            // To its own table a column refers by a role.
+            if name < LEAST_NAME && same {
+                return None;
+            }
             if name < LEAST_NAME && (surprise < 6.0 || side.seen.distinct < 20 || type_fit < 1.0) {
                 return None;
             }
@@ -249,6 +268,7 @@ fn single(
             }
             Some(Candidate {
                 name,
+                number: name < LEAST_NAME && key_column.data_type.class.is_integer(),
                 type_fit,
                 convert_to: (type_fit < 1.0).then(|| key_column.data_type.sql.clone()),
                 distinct: side.seen.distinct,
@@ -364,6 +384,7 @@ fn bare(
             .map(|f| f.name.clone())
             .collect(),
         name: 0.0,
+        number: false,
         type_fit: 1.0,
         convert_to: None,
         distinct: 0,

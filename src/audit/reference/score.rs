@@ -48,6 +48,13 @@ impl Inclusion {
     }
 }
 
+/// Whether so many of the numbers in the values' range are keys that any number would be one, by the
+/// answer to [`Candidate::sampled_sql`].
+#[must_use]
+pub fn is_chance(answer: &Answer) -> bool {
+    count(answer, 2).saturating_mul(2) > count(answer, 3)
+}
+
 /// Why a reference is believed.
 #[derive(Debug, Clone)]
 pub struct Evidence {

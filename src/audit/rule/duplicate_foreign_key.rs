@@ -23,7 +23,7 @@ fn check(facts: &Facts) -> Vec<Claim> {
                 .foreign_keys
                 .iter()
                 .enumerate()
-                .find(|(j, other)| i != *j && covers(other, key, *j < i));
+                .find(|(j, other)| i != *j && covers(table, other, key, *j < i));
             if let Some((_, other)) = stronger {
                 claims.push(Claim::settled(finding(table, key, other)));
             }
@@ -39,8 +39,8 @@ fn pairs(key: &ForeignKey) -> Vec<(&String, &String)> {
 }
 
 /// Of two that are the same the second goes; one over fewer columns goes.
-fn covers(other: &ForeignKey, key: &ForeignKey, first: bool) -> bool {
-    if other.referenced != key.referenced {
+fn covers(table: &Table, other: &ForeignKey, key: &ForeignKey, first: bool) -> bool {
+    if other.referenced != key.referenced || !other.enforced || !key.enforced {
         return false;
     }
     let (big, small) = (pairs(other), pairs(key));
@@ -52,7 +52,23 @@ fn covers(other: &ForeignKey, key: &ForeignKey, first: bool) -> bool {
             _ => first,
         };
     }
-    big.len() > small.len() && small.iter().all(|p| big.contains(p))
+    // With NULL in one of its columns the larger one checks nothing.
+    let filled = |c: &String| table.column(c).is_some_and(|c| c.not_null);
+    big.len() > small.len()
+        && small.iter().all(|p| big.contains(p))
+        && other.columns.iter().all(filled)
+}
+
+/// The other one does all that this one does, so that this one can go.
+fn does_as_much(table: &Table, other: &ForeignKey, key: &ForeignKey) -> bool {
+    let full = |f: &ForeignKey| {
+        let declared = table.belongings.constraints.get(&f.name);
+        f.columns.len() > 1 && declared.is_some_and(|c| c.definition.contains("MATCH FULL"))
+    };
+    other.on_delete == key.on_delete
+        && other.on_update == key.on_update
+        && (key.deferrable || !other.deferrable)
+        && (full(other) || !full(key))
 }
 
 fn finding(table: &Table, key: &ForeignKey, other: &ForeignKey) -> Finding {
@@ -90,32 +106,67 @@ fn finding(table: &Table, key: &ForeignKey, other: &ForeignKey) -> Finding {
         finding =
             finding.because("they do different things on DELETE or UPDATE: decide which is meant");
     }
-    finding
+    let finding = finding
         .proof(format!(
             "select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = {}::regclass and conname in ({}, {})",
             literal(&name.sql()),
             literal(&key.name),
             literal(&other.name)
         ))
-        .remedy(format!("drop {}", plain(&key.name)))
         .cost(Effort::Statement, 0, 0, "DROP CONSTRAINT takes a moment's ACCESS EXCLUSIVE on both tables")
+        .harm(table.weight() - 1.0);
+    if !does_as_much(table, other, key) {
+        return finding.remedy(format!(
+            "they do not do the same (ON DELETE, ON UPDATE, MATCH or DEFERRABLE): decide whether {} or {} is meant, and drop the other",
+            plain(&key.name),
+            plain(&other.name)
+        ));
+    }
+    finding
+        .remedy(format!("drop {}", plain(&key.name)))
         .fix(Fix::DropForeignKey { table: name.clone(), constraint: key.name.clone() })
-        .harm(table.weight() - 1.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{facts, table, titles};
+    use super::super::testing::{facts, findings, table, titles};
     use super::*;
+    use crate::audit::schema::Action;
 
     #[test]
     fn the_second_of_two_and_the_part_of_a_whole_are_reported() {
-        let orders = table("orders", &["id int8", "a int8", "b int8", "c int8"])
+        let orders = table("orders", &["id int8", "a int8", "b int8!", "c int8!"])
             .refers(&["a"], "x", &["id"])
             .refers(&["a"], "x", &["id"])
             .refers(&["b", "c"], "y", &["b", "c"])
             .refers(&["b"], "y", &["b"])
             .refers(&["c"], "x", &["id"]);
-        assert_eq!(titles(&RULE, &facts(vec![orders])).len(), 2);
+        assert_eq!(titles(&RULE, &facts(vec![orders.clone()])).len(), 2);
+        // The larger one checks nothing where a column of it is NULL.
+        let mut orders = orders;
+        orders.columns[3].not_null = false;
+        assert_eq!(titles(&RULE, &facts(vec![orders])).len(), 1);
+    }
+
+    #[test]
+    fn one_that_does_something_else_is_for_people() {
+        let orders = table("orders", &["id int8", "a int8"])
+            .refers(&["a"], "x", &["id"])
+            .refers(&["a"], "x", &["id"]);
+        let fixes = |orders: &Table| {
+            let found = findings(&RULE, &facts(vec![orders.clone()]), &[]);
+            assert_eq!(found.len(), 1);
+            found[0].fixes.len()
+        };
+        assert_eq!(fixes(&orders), 1);
+        for change in [
+            |f: &mut ForeignKey| f.on_delete = Action::Cascade,
+            |f: &mut ForeignKey| f.on_update = Action::SetNull,
+            |f: &mut ForeignKey| f.deferrable = true,
+        ] {
+            let mut orders = orders.clone();
+            change(&mut orders.foreign_keys[0]);
+            assert_eq!(fixes(&orders), 0);
+        }
     }
 }

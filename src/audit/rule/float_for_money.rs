@@ -91,14 +91,16 @@ fn check(facts: &Facts) -> Vec<Claim> {
                     "select sum({quoted}) as summed, sum({quoted}::numeric) as exact from {}",
                     table.from_sql()
                 ))
-                .remedy("convert to numeric with a fixed number of decimals")
+                .remedy("convert to numeric; give it a number of decimals once every value has no more")
                 .cost(Effort::Migration, table.estimated_rows(), table.bytes, "ALTER TYPE rewrites the table under ACCESS EXCLUSIVE; a backfilled column does not")
                 .fix(Fix::ConvertColumn {
                     table: name.clone(),
                     column: column.name.clone(),
                     from_type: column.data_type.sql.clone(),
-                    to_type: "numeric(19,4)".to_owned(),
-                    using: format!("round({quoted}::numeric, 4)"),
+                    // Through its text, which is exact, and without a number of decimals: small prices
+                    // have more than four.
+                    to_type: "numeric".to_owned(),
+                    using: format!("{quoted}::text::numeric"),
                 })
                 .harm(table.weight() + 1.0)
         })

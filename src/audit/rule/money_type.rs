@@ -36,7 +36,7 @@ fn check(facts: &Facts) -> Vec<Claim> {
                     table: name.clone(),
                     column: column.name.clone(),
                     from_type: column.data_type.sql.clone(),
-                    to_type: "numeric(19,4)".to_owned(),
+                    to_type: "numeric".to_owned(),
                     using: format!("{}::numeric", quote(&column.name)),
                 })
                 .harm(table.weight())

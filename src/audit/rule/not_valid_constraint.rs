@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
 fn check(facts: &Facts) -> Vec<Claim> {
     let mut claims = Vec::new();
     for table in facts.database.designed() {
-        for key in table.foreign_keys.iter().filter(|k| !k.valid) {
+        for key in table.foreign_keys.iter().filter(|k| !k.valid && k.enforced) {
             let readable = table.readable
                 && facts
                     .database
@@ -43,7 +43,7 @@ fn check(facts: &Facts) -> Vec<Claim> {
                 }),
             }));
         }
-        for check in table.checks.iter().filter(|c| !c.valid) {
+        for check in table.checks.iter().filter(|c| !c.valid && c.enforced) {
             claims.push(Claim::settled(finding(table, &check.name, None, None)));
         }
     }

@@ -151,6 +151,7 @@ impl Table {
             referenced_columns: names(keys),
             valid: true,
             deferrable: false,
+            enforced: true,
             on_delete: Action::NoAction,
             on_update: Action::NoAction,
         });

@@ -5,8 +5,9 @@ use super::super::super::schema::Index;
 use super::super::backfill::Backfill;
 use super::super::belongings::{self, index_again};
 use super::super::migration::{Migration, Phase, Script, together};
-use super::super::name::{Names, ident, kept, list, table};
+use super::super::name::{Names, ident};
 use super::super::not_null;
+use super::super::trigger;
 use super::Change;
 
 impl Change<'_> {
@@ -35,46 +36,19 @@ impl Change<'_> {
 
     /// Sets values aside that the new column does not tell exactly, by the table's key.
     fn keep(&self) -> Vec<String> {
-        let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
-        let differs = format!("{} is distinct from {old}", self.backward(&new));
-        match self.of.keys().find(|k| k.not_null) {
-            Some(key) => {
-                let kind = |c: &String| {
-                    let column = self.of.column(c);
-                    column.map_or("text", |c| c.data_type.sql.as_str())
-                };
-                let columns: Vec<_> = key
-                    .columns
-                    .iter()
-                    .map(|c| format!("{} {}", ident(c), kind(c)))
-                    .collect();
-                let keys = list(&key.columns);
-                vec![
-                    format!(
-                        "create table {} (\n    {},\n    {old} {},\n    primary key ({keys})\n)",
-                        table(&self.kept),
-                        columns.join(",\n    "),
-                        self.old.data_type.sql
-                    ),
-                    kept(&self.kept),
-                    format!(
-                        "insert into {}\nselect {keys}, {old} from {own} where {differs}\non conflict do nothing",
-                        table(&self.kept),
-                    ),
-                ]
-            }
-            // Without a key nothing can be kept, so nothing may be lost.
-            None => vec![format!(
-                "do $check$\nbegin\n    if exists (select from {own} where {differs}) then\n        \
-                 raise exception 'some values of the old column cannot be told from the new one';\n    \
-                 end if;\nend\n$check$"
-            )],
-        }
+        let (old, new) = (ident(&self.old.name), ident(&self.new));
+        let told = self.backward(&format!("t.{new}"));
+        let mut keep = self.kept.create();
+        keep.push(
+            self.kept
+                .collect(&format!("{told} is distinct from t.{old}")),
+        );
+        keep
     }
 
     /// Fills the old column again, and makes it what it was.
     fn restore(&self, database: &Database, ended: &[&Index], names: &mut Names) -> Vec<String> {
-        let (own, old, new) = (self.own(), ident(&self.old.name), ident(&self.new));
+        let (old, new) = (ident(&self.old.name), ident(&self.new));
         let mut restore = vec![
             Backfill {
                 of: self.of,
@@ -83,26 +57,13 @@ impl Change<'_> {
             }
             .sql(),
         ];
-        if let Some(key) = self.of.keys().find(|k| k.not_null) {
-            let on: Vec<_> = key
-                .columns
-                .iter()
-                .map(|c| format!("t.{0} = k.{0}", ident(c)))
-                .collect();
-            let on = on.join(" and ");
-            let set = format!(
-                "update {own} t set {old} = k.{old}\nfrom {} k\nwhere {on}",
-                table(&self.kept)
-            );
-            restore.push(match &key.columns[..] {
-                [only] => format!(
-                    "-- batch: {own} by {0}, 5000 rows\n{set} and t.{0} between $1 and $2",
-                    ident(only)
-                ),
-                _ => set,
-            });
-            restore.push(format!("drop table {}", table(&self.kept)));
-        }
+        // As the statement before left it: what the application wrote meanwhile is newer.
+        let untouched = format!(
+            "t.{old} is not distinct from {}",
+            self.backward(&format!("t.{new}"))
+        );
+        restore.extend(self.kept.restore("", &untouched));
+        restore.extend(self.kept.drop());
         if self.old.not_null {
             restore.extend(not_null::set(&self.of.name, &self.old.name, names));
         }
@@ -153,18 +114,34 @@ impl Change<'_> {
             phase: Phase::Contract,
             name: self.name("contract"),
             about: format!(
-                "{about} What the new column does not tell of it is kept, so that the way down restores every value."
+                "{about} What the new column does not tell of it is kept, so that the way down restores every value that nobody has changed since."
             ),
-            risks: vec![format!(
-                "every reader and writer of {own}.{old} must use {} from here on",
-                if self.conversion.keeps_name {
-                    format!("it as {}", self.conversion.to_type)
-                } else {
-                    new
-                }
-            )],
+            risks: self.risks(database, &new),
             up: Script::Statements(up),
             down: Script::Statements(down),
         }
+    }
+
+    fn risks(&self, database: &Database, new: &str) -> Vec<String> {
+        let (own, old) = (self.own(), ident(&self.old.name));
+        let named = [self.old.name.clone()];
+        let mut risks = vec![format!(
+            "every reader and writer of {own}.{old} must use {} from here on",
+            if self.conversion.keeps_name {
+                format!("it as {}", self.conversion.to_type)
+            } else {
+                new.to_owned()
+            }
+        )];
+        if !self.conversion.keeps_name {
+            risks.extend(trigger::readers(database, self.of, &named));
+        }
+        risks.extend(trigger::fired(
+            database,
+            self.of,
+            &[],
+            "the way down writes every row, and fires",
+        ));
+        risks
     }
 }

@@ -83,6 +83,11 @@ impl Draft<'_> {
     pub(super) fn goes(&self, table: &QualifiedName, column: &str) -> Result<(), String> {
         self.stays(table, column)?;
         self.is_free(table, column)?;
+        if self.computed.contains(&(table.clone(), column.to_owned())) {
+            return Err(format!(
+                "another column is computed from {table}.{column} on the plan's way down: run the audit again after that"
+            ));
+        }
         if self.changes(table, column) {
             return Err(format!(
                 "{table}.{column} changes its type by another step of the plan: run the audit again after that"
