@@ -229,9 +229,14 @@ pub struct ForeignKey {
     pub referenced_columns: Vec<String>,
     /// False for NOT VALID: rows from before were never checked.
     pub valid: bool,
+    /// False for NOT ENFORCED (PostgreSQL 18): nobody checks it, and it is never valid.
+    pub enforced: bool,
     pub deferrable: bool,
     pub on_delete: Action,
     pub on_update: Action,
+    /// All that it does besides referring, its actions among it. Two that agree in it and in
+    /// their columns are the same.
+    pub terms: String,
 }
 
 /// What a foreign key does to its rows when the row it refers to goes.
@@ -250,6 +255,8 @@ pub struct Check {
     /// `CHECK (…)`.
     pub definition: String,
     pub valid: bool,
+    /// See [`ForeignKey::enforced`].
+    pub enforced: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -265,6 +272,9 @@ pub struct Index {
     /// The WHERE of a partial index.
     pub predicate: Option<String>,
     pub unique: bool,
+    /// Of a unique one: what it refuses, and when. `NULLS NOT DISTINCT` refuses a second NULL,
+    /// one that is deferrable refuses only later.
+    pub refuses: Refuses,
     pub primary: bool,
     /// Backs a primary key, unique or exclusion constraint.
     pub constraint: Option<String>,
@@ -280,6 +290,13 @@ pub struct Index {
     pub definition: String,
     /// The index is part of a partitioned index.
     pub partition_of_index: bool,
+}
+
+/// How a unique index takes equal keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refuses {
+    pub second_null: bool,
+    pub later: bool,
 }
 
 /// A column or an expression of an index.

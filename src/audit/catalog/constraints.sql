@@ -8,8 +8,13 @@ select k.conrelid, k.contype::text, k.conname::text, k.convalidated,
         join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num),
        k.confdeltype::text, k.confupdtype::text,
        case when k.contype = 'c' then pg_get_constraintdef(k.oid) end,
-       k.condeferrable
+       k.condeferrable,
+       -- Columns that older servers do not have are missing in the JSON, and no error.
+       coalesce((catalog.entry ->> 'conenforced')::boolean, true),
+       concat_ws(' ', k.confmatchtype, k.confdeltype, k.confupdtype, k.condeferrable, k.condeferred,
+                 catalog.entry ->> 'conenforced', catalog.entry ->> 'confdelsetcols', catalog.entry ->> 'conperiod')
 from pg_constraint k
+cross join lateral (select to_jsonb(k.*)) catalog (entry)
 left join pg_class r on r.oid = nullif(k.confrelid, 0)
 left join pg_namespace n on n.oid = r.relnamespace
 where k.conrelid = any($1::oid[]) and k.contype in ('f', 'c')
