@@ -1,9 +1,13 @@
 //! What one step of a plan needs of a column, and another must not take.
 
+use std::collections::BTreeSet;
+
 use super::super::super::fix::Fix;
+use super::super::super::schema::Table;
 use super::super::extract;
 use super::{Draft, Piece};
 use crate::pg::QualifiedName;
+use crate::sql::token;
 
 impl Draft<'_> {
     /// What the fixes hold on to, before any is taken up: what primary keys bring along needs no
@@ -83,12 +87,40 @@ impl Draft<'_> {
     pub(super) fn goes(&self, table: &QualifiedName, column: &str) -> Result<(), String> {
         self.stays(table, column)?;
         self.is_free(table, column)?;
+        if let Some(computed) = self.computing.get(&(table.clone(), column.to_owned())) {
+            return Err(format!(
+                "the way down computes {table}.{computed} from {table}.{column}: run the audit again once {computed} is gone"
+            ));
+        }
         if self.changes(table, column) {
             return Err(format!(
                 "{table}.{column} changes its type by another step of the plan: run the audit again after that"
             ));
         }
         Ok(())
+    }
+
+    /// The columns that a derived column is computed from, none of which goes away itself: what
+    /// goes first could not be computed any more when it comes back.
+    pub(super) fn parts(
+        &self,
+        of: &Table,
+        column: &str,
+        derivation: &str,
+    ) -> Result<Vec<((QualifiedName, String), String)>, String> {
+        let named = token::tokens(derivation);
+        let parts: BTreeSet<String> = named
+            .iter()
+            .filter_map(|t| t.identifier(derivation))
+            .filter(|name| of.column(name).is_some())
+            .collect();
+        parts
+            .into_iter()
+            .map(|part| {
+                self.stays(&of.name, &part)?;
+                Ok(((of.name.clone(), part), column.to_owned()))
+            })
+            .collect()
     }
 
     /// The plan has another type for the column.
