@@ -14,6 +14,9 @@ use super::super::word::words;
 const MOST_PER_COLUMN: usize = 4;
 /// Values compared in the first look.
 const SAMPLED_VALUES: u32 = 1_000;
+/// Steps down from a value to others, which are keys as well where any number of that size is:
+/// also tens and hundreds, since people round and keys are given out in steps.
+const NEAR: [i64; 4] = [1, 2, 10, 100];
 /// A name that says less is no reason to ask about integers that fill a range.
 pub const LEAST_NAME: f64 = 0.5;
 
@@ -36,8 +39,12 @@ pub struct Candidate {
     pub convert_to: Option<String>,
     /// Of a single column: its different values in the sample.
     pub distinct: usize,
-    /// Digits of the odds that the sampled values are all among the keys by chance.
+    /// Digits of the odds that the sampled values are all among the keys by chance, if both are
+    /// anywhere in the keys' range.
     pub surprise: f64,
+    /// The name says nothing, and the keys are integers: where these are dense, numbers of any
+    /// kind are among them.
+    pub nameless_integer: bool,
     from: String,
     sampled_from: String,
     referenced_from: String,
@@ -62,17 +69,27 @@ impl Candidate {
         format!("{}.{}", self.table, self.columns.join(", "))
     }
 
-    /// Different values of some rows: how many there are, and how many are keys.
+    /// Different values of some rows: how many there are, how many are keys, and, where only
+    /// the values speak, how many of the numbers near them are.
     #[must_use]
     pub fn sampled_sql(&self) -> String {
         let (values, filled) = self.values();
+        let exists = |what: &str| {
+            format!(
+                "count(*) filter (where exists (select from {} r where {what}))::bigint",
+                self.referenced_from
+            )
+        };
+        let mut counts = vec![exists(&self.matches("s"))];
+        if let (true, Some(key)) = (self.nameless_integer, self.referenced_columns.first()) {
+            let near = |step: &i64| exists(&format!("r.{} = s.v0::bigint - {step}", quote(key)));
+            counts.extend(NEAR.iter().map(near));
+        }
         format!(
-            "select count(*)::bigint, count(*) filter (where exists \
-             (select from {} r where {}))::bigint \
+            "select count(*)::bigint, {} \
              from (select distinct {values} from (select * from {} limit {SAMPLED_VALUES}) t \
              where {filled}) s",
-            self.referenced_from,
-            self.matches("s"),
+            counts.join(", "),
             self.sampled_from,
         )
     }
@@ -247,7 +264,12 @@ fn single(
             if !primary && name < 0.8 {
                 return None;
             }
+            // To its own table a column refers by a role, which is in its name.
+            if same && name < LEAST_NAME {
+                return None;
+            }
             Some(Candidate {
+                nameless_integer: name < LEAST_NAME && key_column.data_type.class.is_integer(),
                 name,
                 type_fit,
                 convert_to: (type_fit < 1.0).then(|| key_column.data_type.sql.clone()),
@@ -368,6 +390,7 @@ fn bare(
         convert_to: None,
         distinct: 0,
         surprise: 0.0,
+        nameless_integer: false,
         from: table.from_sql(),
         sampled_from,
         referenced_from: target.from_sql(),
