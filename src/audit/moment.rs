@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::fix::TimestampFormat;
 use super::profile::ColumnProfile;
 use super::schema::{Column, Table, TypeClass};
-use super::value::{epoch, settle};
+use super::value::{epoch, epoch_range, settle};
 use super::word::words;
 use crate::pg::quote;
 
@@ -152,7 +152,11 @@ impl TimestampFormat {
 pub fn conversion(column: &Column, format: TimestampFormat) -> (String, String) {
     let name = quote(&column.name);
     let shaped = |pattern: &str| format!("{name} is null or {name}::text ~ '{pattern}'");
-    let numeric = format!("{name} is null or {name} is not null");
+    // Every number is some moment: one of these years is meant.
+    let numeric = epoch_range(format).map_or_else(
+        || "true".to_owned(),
+        |(low, high)| format!("{name} is null or {name} >= {low} and {name} < {high}"),
+    );
     match format {
         TimestampFormat::EpochSeconds => (numeric, format!("to_timestamp({name}::float8)")),
         TimestampFormat::EpochMilliseconds => {
