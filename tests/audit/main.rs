@@ -8,6 +8,7 @@ mod plan_belongings;
 mod plan_check;
 mod plan_claims;
 mod plan_indexes;
+mod plan_losses;
 mod plan_shared_index;
 mod diagram;
 mod freight;
