@@ -52,6 +52,9 @@ const WORDS: &[&str] = &[
     "shipped",
 ];
 
+/// Last words of names of what is no moment, whatever it has to do with one: who made it.
+const OTHERS: &[&str] = &["by", "id", "ref", "no", "hash", "count", "version"];
+
 /// The column as moments, if it holds any.
 #[must_use]
 pub fn moment(facts: &Facts, table: &Table, column: &Column) -> Option<Moment> {
@@ -91,9 +94,9 @@ fn text(facts: &Facts, table: &Table, column: &Column) -> Option<Moment> {
 }
 
 fn is_named(column: &Column) -> bool {
-    words(&column.name)
-        .iter()
-        .any(|w| WORDS.contains(&w.as_str()))
+    let words = words(&column.name);
+    let what = words.last().is_some_and(|w| OTHERS.contains(&w.as_str()));
+    !what && words.iter().any(|w| WORDS.contains(&w.as_str()))
 }
 
 fn all_days(seen: &ColumnProfile) -> bool {

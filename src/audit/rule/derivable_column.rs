@@ -257,6 +257,25 @@ mod tests {
     }
 
     #[test]
+    fn small_numbers_do_not_follow_from_each_other_because_they_are_small() {
+        let mut facts = facts(vec![table(
+            "t",
+            &["id int8", "daily numeric", "monthly numeric", "penalty numeric", "doubled numeric"],
+        )]);
+        fill(&mut facts, "t", 100, |i, c| match c {
+            "daily" => format!("{:.5}", 0.0001 + (i * 7 % 13) as f64 / 1e5),
+            "monthly" => format!("{:.5}", 0.0011 + (i * 11 % 17) as f64 / 1e5),
+            "penalty" => format!("{:.5}", 0.0021 + (i * 5 % 19) as f64 / 1e5),
+            "doubled" => format!("{:.5}", 0.0012 + ((i * 7 % 13) + (i * 11 % 17)) as f64 / 1e5),
+            _ => i.to_string(),
+        });
+        assert_eq!(
+            titles(&RULE, &facts),
+            ["public.t.doubled is daily + monthly"]
+        );
+    }
+
+    #[test]
     fn numbers_that_have_nothing_to_do_with_each_other_are_left_alone() {
         let mut facts = facts(vec![table("t", &["id int8", "a int4", "b int4", "c int4"])]);
         fill(&mut facts, "t", 100, |i, c| match c {

@@ -36,7 +36,8 @@ fn check(facts: &Facts) -> Vec<Claim> {
                     table: name.clone(),
                     column: column.name.clone(),
                     from_type: column.data_type.sql.clone(),
-                    to_type: "numeric(19,4)".to_owned(),
+                    // Of every locale: money has 19 digits, none to three of them decimals.
+                    to_type: "numeric(23,4)".to_owned(),
                     using: format!("{}::numeric", quote(&column.name)),
                 })
                 .harm(table.weight())
