@@ -265,6 +265,7 @@ fn constraint(table: &mut Table, row: &Row) {
         on_delete: action(row.get(8)),
         on_update: action(row.get(9)),
         terms: row.get(13),
+        deferred: row.get(14),
     });
 }
 

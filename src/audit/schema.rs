@@ -232,10 +232,12 @@ pub struct ForeignKey {
     /// False for NOT ENFORCED (PostgreSQL 18): nobody checks it, and it is never valid.
     pub enforced: bool,
     pub deferrable: bool,
+    /// INITIALLY DEFERRED.
+    pub deferred: bool,
     pub on_delete: Action,
     pub on_update: Action,
-    /// All that it does besides referring, its actions among it. Two that agree in it and in
-    /// their columns are the same.
+    /// What it does when a row that it refers to goes or changes, and how it takes NULL: two
+    /// that agree in it do the same.
     pub terms: String,
 }
 

@@ -36,13 +36,14 @@ fn a_foreign_key_that_refuses_stays_beside_one_that_cascades() {
     for (one, other, drops) in [
         ("on delete restrict", "on delete cascade", None),
         ("on delete set null", "on delete set null", Some("second")),
-        ("deferrable initially deferred", "", None),
+        ("deferrable initially deferred", "", Some("first")),
+        ("", "deferrable initially deferred", Some("second")),
         (
             "deferrable initially immediate",
             "deferrable",
             Some("second"),
         ),
-        ("match full", "", None),
+        ("match full", "", Some("second")),
         // It is validated, and goes by the plan of the next audit.
         ("not valid", "", None),
     ] {

@@ -11,8 +11,10 @@ select k.conrelid, k.contype::text, k.conname::text, k.convalidated,
        k.condeferrable,
        -- Columns that older servers do not have are missing in the JSON, and no error.
        coalesce((catalog.entry ->> 'conenforced')::boolean, true),
-       concat_ws(' ', k.confmatchtype, k.confdeltype, k.confupdtype, k.condeferrable, k.condeferred,
-                 catalog.entry ->> 'conenforced', catalog.entry ->> 'confdelsetcols', catalog.entry ->> 'conperiod')
+       -- Of a single column every MATCH is the same.
+       concat_ws(' ', case when cardinality(k.conkey) > 1 then k.confmatchtype end, k.confdeltype,
+                 k.confupdtype, catalog.entry ->> 'confdelsetcols', catalog.entry ->> 'conperiod'),
+       k.condeferred
 from pg_constraint k
 cross join lateral (select to_jsonb(k.*)) catalog (entry)
 left join pg_class r on r.oid = nullif(k.confrelid, 0)

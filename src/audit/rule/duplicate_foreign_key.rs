@@ -1,5 +1,7 @@
 //! Foreign keys that check the same thing twice.
 
+use std::cmp::Ordering;
+
 use super::Rule;
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Category, Effort, Finding, Object, Severity, plain};
@@ -40,9 +42,14 @@ fn pairs(key: &ForeignKey) -> Vec<(&String, &String)> {
     pairs
 }
 
-/// Both do the same when a row that is referred to goes or changes, and check at the same time.
+/// Both do the same when a row that is referred to goes or changes, and what stays checks no later.
 fn agree(other: &ForeignKey, key: &ForeignKey) -> bool {
-    other.terms == key.terms
+    other.terms == key.terms && soon(other) >= soon(key)
+}
+
+/// How soon it checks: a later check beside a sooner one finds nothing more.
+fn soon(key: &ForeignKey) -> (bool, bool) {
+    (!key.deferrable, !key.deferred)
 }
 
 /// Of two that are the same the second goes; one over fewer columns goes.
@@ -51,13 +58,13 @@ fn covers(table: &Table, other: &ForeignKey, key: &ForeignKey, first: bool) -> b
         return false;
     }
     let (big, small) = (pairs(other), pairs(key));
-    // The one that is checked is worth more than the one that is not.
-    let worth = (other.valid, key.valid);
+    // The one that is checked is worth more than the one that is not, or is later.
+    let worth = |f: &ForeignKey| (f.valid, soon(f));
     if big == small {
-        return match worth {
-            (true, false) => true,
-            (false, true) => false,
-            _ => first,
+        return match worth(other).cmp(&worth(key)) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => first,
         };
     }
     // A row in which one of its columns is NULL the longer one does not check at all.
@@ -66,7 +73,7 @@ fn covers(table: &Table, other: &ForeignKey, key: &ForeignKey, first: bool) -> b
         key.columns.contains(c) || column.is_some_and(|c| c.not_null)
     });
     let part = big.len() > small.len() && small.iter().all(|p| big.contains(p));
-    part && always && worth != (false, true)
+    part && always && other.valid >= key.valid
 }
 
 fn finding(table: &Table, key: &ForeignKey, other: &ForeignKey) -> Finding {
@@ -164,7 +171,7 @@ mod tests {
                 f.on_delete = Action::Cascade;
                 f.terms = "c".to_owned();
             },
-            |f| f.terms = "deferred".to_owned(),
+            |f| f.terms = "f".to_owned(),
         ];
         for change in changes {
             let found = differ(change);
@@ -173,6 +180,17 @@ mod tests {
             assert!(found[0].remedy.starts_with("decide which of "));
         }
         assert_eq!(differ(|_| ())[0].fixes.len(), 1);
+        // Of two that check at different times the later one goes.
+        let later: [fn(&mut ForeignKey); 2] = [
+            |f| f.deferrable = true,
+            |f| (f.deferrable, f.deferred) = (true, true),
+        ];
+        for deferrable in later {
+            let found = differ(deferrable);
+            assert!(
+                matches!(&found[0].fixes[0], Fix::DropForeignKey { constraint, .. } if constraint == "orders_a_fkey0")
+            );
+        }
         // One that nobody checks stands in for none.
         assert!(differ(|f| f.enforced = false).is_empty());
     }

@@ -152,6 +152,7 @@ impl Table {
             valid: true,
             enforced: true,
             deferrable: false,
+            deferred: false,
             on_delete: Action::NoAction,
             on_update: Action::NoAction,
             terms: String::new(),
