@@ -137,7 +137,7 @@ fn a_derived_column_that_another_one_is_computed_from_comes_back_first_or_stays(
         ),
         (
             vec![gross, net],
-            "the way down computes s.t.gross from s.t.net: run the audit again once gross is gone",
+            "another column is computed from s.t.net on the plan's way down: run the audit again after that",
         ),
     ] {
         let shop = shop(

@@ -41,8 +41,8 @@ pub struct Draft<'a> {
     leaving: BTreeMap<(QualifiedName, String), String>,
     /// Columns that the plan's keys and references stand on: they stay as they are.
     held: BTreeSet<(QualifiedName, String)>,
-    /// Columns that the way down computes a column from, with that one.
-    computing: BTreeMap<(QualifiedName, String), String>,
+    /// Columns that others are computed from on the way down.
+    computed: BTreeSet<(QualifiedName, String)>,
 }
 
 /// The children that one table gets, and the first finding that asked for one.
@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
             primary: Vec::new(),
             leaving: BTreeMap::new(),
             held: BTreeSet::new(),
-            computing: BTreeMap::new(),
+            computed: BTreeSet::new(),
         }
     }
 
@@ -219,10 +219,10 @@ impl<'a> Draft<'a> {
             } => {
                 self.goes(table, column)?;
                 let of = self.table(table)?;
-                let parts = self.parts(of, column, derivation)?;
+                let parts = self.parts(of, derivation)?;
                 let made = leave::derived(database, of, column, derivation, &mut self.names)?;
                 self.leaves(table, column, finding);
-                self.computing.extend(parts);
+                self.computed.extend(parts);
                 Ok(made.into_iter().map(Piece::from).collect())
             }
             Fix::Rename { table, column, to } => Err(format!(

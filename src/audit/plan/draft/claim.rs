@@ -1,7 +1,5 @@
 //! What one step of a plan needs of a column, and another must not take.
 
-use std::collections::BTreeSet;
-
 use super::super::super::fix::Fix;
 use super::super::super::schema::Table;
 use super::super::extract;
@@ -87,9 +85,9 @@ impl Draft<'_> {
     pub(super) fn goes(&self, table: &QualifiedName, column: &str) -> Result<(), String> {
         self.stays(table, column)?;
         self.is_free(table, column)?;
-        if let Some(computed) = self.computing.get(&(table.clone(), column.to_owned())) {
+        if self.computed.contains(&(table.clone(), column.to_owned())) {
             return Err(format!(
-                "the way down computes {table}.{computed} from {table}.{column}: run the audit again once {computed} is gone"
+                "another column is computed from {table}.{column} on the plan's way down: run the audit again after that"
             ));
         }
         if self.changes(table, column) {
@@ -105,20 +103,15 @@ impl Draft<'_> {
     pub(super) fn parts(
         &self,
         of: &Table,
-        column: &str,
         derivation: &str,
-    ) -> Result<Vec<((QualifiedName, String), String)>, String> {
-        let named = token::tokens(derivation);
-        let parts: BTreeSet<String> = named
-            .iter()
-            .filter_map(|t| t.identifier(derivation))
+    ) -> Result<Vec<(QualifiedName, String)>, String> {
+        let tokens = token::tokens(derivation);
+        let named = tokens.iter().filter_map(|t| t.identifier(derivation));
+        named
             .filter(|name| of.column(name).is_some())
-            .collect();
-        parts
-            .into_iter()
             .map(|part| {
                 self.stays(&of.name, &part)?;
-                Ok(((of.name.clone(), part), column.to_owned()))
+                Ok((of.name.clone(), part))
             })
             .collect()
     }
