@@ -182,32 +182,6 @@ fn numbers_of_any_kind_refer_to_no_key_that_is_dense_where_they_are() {
 }
 
 #[test]
-fn only_amounts_that_four_decimals_hold_become_numeric() {
-    let place = Place::open("amounts");
-    place.load(
-        "create table fx (id int primary key, price float8, fee float8, balance float8, cost float4, deposit float4, total float8, credit float8);
-         insert into fx select i, i * 1.234e-9, 1e17 + i * 1000, i * 0.01, i * 0.25, 16777217.25 + i, i * 0.00001, i * 1.5 from generate_series(1, 3000) i;
-         update fx set balance = 0.1::float8 + 0.2::float8 where id = 7;
-         update fx set credit = 'NaN' where id = 9;
-         analyze",
-    );
-    let plan = planned(&place, &place.audit());
-    let mut changed: Vec<_> = plan
-        .migrations
-        .iter()
-        .map(|e| e.migration.name.clone())
-        .collect();
-    changed.retain(|m| m.starts_with("contract"));
-    changed.sort();
-    assert_eq!(changed, ["contract_fx_balance", "contract_fx_cost"]);
-    let left = plan
-        .left
-        .iter()
-        .filter(|l| l.finding.contains("is an amount in"));
-    assert_eq!(left.count(), 5, "{:?}", plan.left);
-}
-
-#[test]
 fn of_what_a_role_may_not_read_nothing_is_said_and_nothing_is_planned() {
     let place = Place::open("unread");
     place.load(
