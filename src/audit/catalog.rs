@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 use super::belongings::Belongings;
 use super::schema::{
     Action, Activity, Check, Column, ColumnStatistics, DataType, Database, ForeignKey, Identity,
-    Index, IndexKey, Key, Sequence, Table, TableKind, TypeClass, Unread,
+    Index, IndexKey, Key, Refuses, Sequence, Table, TableKind, TypeClass, Unread,
 };
 use crate::error::{Context, Result};
 use crate::pg::QualifiedName;
@@ -260,10 +260,12 @@ fn constraint(table: &mut Table, row: &Row) {
         referenced: QualifiedName::new(schema, referenced),
         referenced_columns: referenced_columns.unwrap_or_default(),
         valid,
-        deferrable: row.get(11),
         enforced: row.get(12),
+        deferrable: row.get(11),
         on_delete: action(row.get(8)),
         on_update: action(row.get(9)),
+        terms: row.get(13),
+        deferred: row.get(14),
     });
 }
 
@@ -291,6 +293,10 @@ fn index(table: &mut Table, row: &Row) {
         included: row.get(6),
         predicate: row.get(7),
         unique: row.get(8),
+        refuses: Refuses {
+            second_null: row.get(21),
+            later: row.get(10),
+        },
         primary: row.get(9),
         constraint: row.get(11),
         referenced: row.get(12),

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::fix::TimestampFormat;
 use super::profile::ColumnProfile;
 use super::schema::{Column, Table, TypeClass};
-use super::value::{epoch, settle};
+use super::value::{epoch, epoch_range, settle};
 use super::word::words;
 use crate::pg::quote;
 
@@ -52,6 +52,9 @@ const WORDS: &[&str] = &[
     "shipped",
 ];
 
+/// Last words of names of what is no moment, whatever it has to do with one: who made it.
+const OTHERS: &[&str] = &["by", "id", "ref", "no", "hash", "count", "version"];
+
 /// The column as moments, if it holds any.
 #[must_use]
 pub fn moment(facts: &Facts, table: &Table, column: &Column) -> Option<Moment> {
@@ -91,9 +94,9 @@ fn text(facts: &Facts, table: &Table, column: &Column) -> Option<Moment> {
 }
 
 fn is_named(column: &Column) -> bool {
-    words(&column.name)
-        .iter()
-        .any(|w| WORDS.contains(&w.as_str()))
+    let words = words(&column.name);
+    let what = words.last().is_some_and(|w| OTHERS.contains(&w.as_str()));
+    !what && words.iter().any(|w| WORDS.contains(&w.as_str()))
 }
 
 fn all_days(seen: &ColumnProfile) -> bool {
@@ -152,7 +155,11 @@ impl TimestampFormat {
 pub fn conversion(column: &Column, format: TimestampFormat) -> (String, String) {
     let name = quote(&column.name);
     let shaped = |pattern: &str| format!("{name} is null or {name}::text ~ '{pattern}'");
-    let numeric = format!("{name} is null or {name} is not null");
+    // Every number is some moment: one of these years is meant.
+    let numeric = epoch_range(format).map_or_else(
+        || "true".to_owned(),
+        |(low, high)| format!("{name} is null or {name} >= {low} and {name} < {high}"),
+    );
     match format {
         TimestampFormat::EpochSeconds => (numeric, format!("to_timestamp({name}::float8)")),
         TimestampFormat::EpochMilliseconds => {

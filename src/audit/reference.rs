@@ -76,7 +76,7 @@ pub async fn infer(
     let candidates = candidate::propose(database, profiles);
     let total = candidates.len();
     let mut judged: Vec<(Candidate, Evidence)> = Vec::new();
-    for (done, candidate) in candidates.into_iter().enumerate() {
+    for (done, mut candidate) in candidates.into_iter().enumerate() {
         said(done, total);
         let answer = match probe.numbers(&candidate.sampled_sql()).await {
             Ok(answer) => answer,
@@ -85,8 +85,8 @@ pub async fn infer(
                 continue;
             }
         };
-        if candidate.number && score::is_chance(&answer) {
-            continue;
+        if candidate.nameless_integer {
+            candidate.surprise = candidate.surprise.min(score::surprise(&answer));
         }
         let inclusion = Inclusion::sampled(&answer);
         if let Some(evidence) = score::judge(&candidate, inclusion) {

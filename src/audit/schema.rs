@@ -229,11 +229,16 @@ pub struct ForeignKey {
     pub referenced_columns: Vec<String>,
     /// False for NOT VALID: rows from before were never checked.
     pub valid: bool,
-    pub deferrable: bool,
-    /// False for NOT ENFORCED: nothing is ever checked, and it cannot be validated.
+    /// False for NOT ENFORCED (PostgreSQL 18): nobody checks it, and it is never valid.
     pub enforced: bool,
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED.
+    pub deferred: bool,
     pub on_delete: Action,
     pub on_update: Action,
+    /// What it does when a row that it refers to goes or changes, and how it takes NULL: two
+    /// that agree in it do the same.
+    pub terms: String,
 }
 
 /// What a foreign key does to its rows when the row it refers to goes.
@@ -252,7 +257,7 @@ pub struct Check {
     /// `CHECK (…)`.
     pub definition: String,
     pub valid: bool,
-    /// False for NOT ENFORCED.
+    /// See [`ForeignKey::enforced`].
     pub enforced: bool,
 }
 
@@ -269,6 +274,9 @@ pub struct Index {
     /// The WHERE of a partial index.
     pub predicate: Option<String>,
     pub unique: bool,
+    /// Of a unique one: what it refuses, and when. `NULLS NOT DISTINCT` refuses a second NULL,
+    /// one that is deferrable refuses only later.
+    pub refuses: Refuses,
     pub primary: bool,
     /// Backs a primary key, unique or exclusion constraint.
     pub constraint: Option<String>,
@@ -284,6 +292,13 @@ pub struct Index {
     pub definition: String,
     /// The index is part of a partitioned index.
     pub partition_of_index: bool,
+}
+
+/// How a unique index takes equal keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refuses {
+    pub second_null: bool,
+    pub later: bool,
 }
 
 /// A column or an expression of an index.

@@ -98,7 +98,8 @@ fn is_needed(index: &Index) -> bool {
 /// Which of two equal indexes stays: the one that does more, then the first by name.
 fn is_kept_before(other: &Index, index: &Index) -> bool {
     let worth = |i: &Index| (is_needed(i), i.unique, i.included.len());
-    if index.unique && !other.unique {
+    // A unique one is only replaced by one that refuses the same rows at the same time.
+    if index.unique && !(other.unique && other.refuses == index.refuses) {
         return false;
     }
     match worth(other).cmp(&worth(index)) {

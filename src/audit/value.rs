@@ -174,6 +174,13 @@ pub fn epoch(low: i64, high: i64) -> Option<TimestampFormat> {
         .map(|(format, _)| format)
 }
 
+/// The numbers that are moments of those years in this unit, the last one excluded.
+#[must_use]
+pub fn epoch_range(format: TimestampFormat) -> Option<(i64, i64)> {
+    let (_, unit) = EPOCHS.into_iter().find(|(f, _)| *f == format)?;
+    Some((FROM_2000 * unit, UNTIL_2040 * unit))
+}
+
 /// One format for a whole column, and how many values have another form. `forms` are
 /// counts; `None` where fewer than nine in ten values are moments of one format.
 #[must_use]

@@ -9,6 +9,7 @@ mod plan_check;
 mod plan_claims;
 mod plan_expand;
 mod plan_indexes;
+mod plan_losses;
 mod plan_shared_index;
 mod plan_triggers;
 mod plan_values;

@@ -9,9 +9,14 @@ select k.conrelid, k.contype::text, k.conname::text, k.convalidated,
        k.confdeltype::text, k.confupdtype::text,
        case when k.contype = 'c' then pg_get_constraintdef(k.oid) end,
        k.condeferrable,
-       -- PostgreSQL 18 and later.
-       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
+       -- Columns that older servers do not have are missing in the JSON, and no error.
+       coalesce((catalog.entry ->> 'conenforced')::boolean, true),
+       -- Of a single column every MATCH is the same.
+       concat_ws(' ', case when cardinality(k.conkey) > 1 then k.confmatchtype end, k.confdeltype,
+                 k.confupdtype, catalog.entry ->> 'confdelsetcols', catalog.entry ->> 'conperiod'),
+       k.condeferred
 from pg_constraint k
+cross join lateral (select to_jsonb(k.*)) catalog (entry)
 left join pg_class r on r.oid = nullif(k.confrelid, 0)
 left join pg_namespace n on n.oid = r.relnamespace
 where k.conrelid = any($1::oid[]) and k.contype in ('f', 'c')

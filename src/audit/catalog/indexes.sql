@@ -23,7 +23,8 @@ select i.indrelid, n.nspname::text, x.relname::text, m.amname::text,
        -- Null where a key is an expression.
        (select bool_and(a.attnotnull) from unnest(i.indkey::int2[]) with ordinality as k (num, ord)
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num
-        where k.ord <= i.indnkeyatts)
+        where k.ord <= i.indnkeyatts),
+       coalesce((to_jsonb(i.*) ->> 'indnullsnotdistinct')::boolean, false)
 from pg_index i
 join pg_class x on x.oid = i.indexrelid
 join pg_namespace n on n.oid = x.relnamespace

@@ -95,7 +95,13 @@ impl<'a> Draft<'a> {
                 self.pieces.extend(pieces);
             }
             Err(why) => {
-                let steps = steps::of(self.database, fix, &mut self.names);
+                let (why, steps) = match steps::of(self.database, fix, &mut self.names) {
+                    Ok(steps) => (why, steps),
+                    Err(not) => (
+                        format!("{why}; steps to go by hand are not written out, since {not}"),
+                        None,
+                    ),
+                };
                 self.left.push(Left {
                     finding: finding.to_owned(),
                     why,

@@ -1,6 +1,6 @@
 //! Foreign keys: checked for new rows first, for those that are there afterwards.
 
-use super::super::schema::{Action, Database, ForeignKey, Table, TableKind};
+use super::super::schema::{Database, ForeignKey, Table, TableKind};
 use super::belongings;
 use super::migration::{Migration, Phase, Script, together};
 use super::name::{Names, ident, kept, list, slug, table};
@@ -329,18 +329,6 @@ pub fn drop(of: &Table, key: &ForeignKey) -> Migration {
         up: Script::Transaction(vec![format!("alter table {own} drop constraint {name}")]),
         down: Script::Statements(down),
     }
-}
-
-/// ` on delete cascade`, or nothing.
-pub fn action(on: &str, action: Action) -> String {
-    let what = match action {
-        Action::NoAction => return String::new(),
-        Action::Restrict => "restrict",
-        Action::Cascade => "cascade",
-        Action::SetNull => "set null",
-        Action::SetDefault => "set default",
-    };
-    format!(" on {on} {what}")
 }
 
 /// The foreign keys of other tables and its own that use a column.

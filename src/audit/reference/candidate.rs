@@ -14,6 +14,9 @@ use super::super::word::words;
 const MOST_PER_COLUMN: usize = 4;
 /// Values compared in the first look.
 const SAMPLED_VALUES: u32 = 1_000;
+/// Steps down from a value to others, which are keys as well where any number of that size is:
+/// also tens and hundreds, since people round and keys are given out in steps.
+const NEAR: [i64; 4] = [1, 2, 10, 100];
 /// A name that says less is no reason to ask about integers that fill a range.
 pub const LEAST_NAME: f64 = 0.5;
 
@@ -30,16 +33,18 @@ pub struct Candidate {
     pub declared_elsewhere: Vec<String>,
     /// See [`likeness`].
     pub name: f64,
-    /// Of integers, and the name says nothing: where most numbers are keys, it refers to none.
-    pub number: bool,
     /// 1 for equal types, less where they differ.
     pub type_fit: f64,
     /// A type of the key's for the column, where the two differ in class or width.
     pub convert_to: Option<String>,
     /// Of a single column: its different values in the sample.
     pub distinct: usize,
-    /// Digits of the odds that the sampled values are all among the keys by chance.
+    /// Digits of the odds that the sampled values are all among the keys by chance, if both are
+    /// anywhere in the keys' range.
     pub surprise: f64,
+    /// The name says nothing, and the keys are integers: where these are dense, numbers of any
+    /// kind are among them.
+    pub nameless_integer: bool,
     from: String,
     sampled_from: String,
     referenced_from: String,
@@ -64,31 +69,28 @@ impl Candidate {
         format!("{}.{}", self.table, self.columns.join(", "))
     }
 
-    /// Different values of some rows: how many there are, and how many are keys; and of numbers
-    /// how many keys lie between the least and the greatest of them, of how many there could be.
+    /// Different values of some rows: how many there are, how many are keys, and, where only
+    /// the values speak, how many of the numbers near them are.
     #[must_use]
     pub fn sampled_sql(&self) -> String {
         let (values, filled) = self.values();
-        let between = if self.number {
-            let key = self.referenced_columns.first().map_or("", String::as_str);
+        let exists = |what: &str| {
             format!(
-                ", (select count(*) from {} r where r.{} between (select min(v0) from s) \
-                 and (select max(v0) from s))::bigint, \
-                 (select max(v0)::numeric - min(v0) + 1 from s)::bigint",
-                self.referenced_from,
-                quote(key),
+                "count(*) filter (where exists (select from {} r where {what}))::bigint",
+                self.referenced_from
             )
-        } else {
-            String::new()
         };
+        let mut counts = vec![exists(&self.matches("s"))];
+        if let (true, Some(key)) = (self.nameless_integer, self.referenced_columns.first()) {
+            let near = |step: &i64| exists(&format!("r.{} = s.v0::bigint - {step}", quote(key)));
+            counts.extend(NEAR.iter().map(near));
+        }
         format!(
-            "with s as (select distinct {values} from (select * from {} limit {SAMPLED_VALUES}) t \
-             where {filled}) \
-             select count(*)::bigint, count(*) filter (where exists \
-             (select from {} r where {}))::bigint{between} from s",
+            "select count(*)::bigint, {} \
+             from (select distinct {values} from (select * from {} limit {SAMPLED_VALUES}) t \
+             where {filled}) s",
+            counts.join(", "),
             self.sampled_from,
-            self.referenced_from,
-            self.matches("s"),
         )
     }
 
@@ -255,10 +257,6 @@ fn single(
             }
             let key_seen = profiles.get(&target.oid)?.column(&key_column.name)?;
             let surprise = surprise(side.seen, key_column, key_seen, target.estimated_rows());
-            // To its own table a column refers by a role.
-            if name < LEAST_NAME && same {
-                return None;
-            }
             if name < LEAST_NAME && (surprise < 6.0 || side.seen.distinct < 20 || type_fit < 1.0) {
                 return None;
             }
@@ -266,9 +264,13 @@ fn single(
             if !primary && name < 0.8 {
                 return None;
             }
+            // To its own table a column refers by a role, which is in its name.
+            if same && name < LEAST_NAME {
+                return None;
+            }
             Some(Candidate {
+                nameless_integer: name < LEAST_NAME && key_column.data_type.class.is_integer(),
                 name,
-                number: name < LEAST_NAME && key_column.data_type.class.is_integer(),
                 type_fit,
                 convert_to: (type_fit < 1.0).then(|| key_column.data_type.sql.clone()),
                 distinct: side.seen.distinct,
@@ -384,11 +386,11 @@ fn bare(
             .map(|f| f.name.clone())
             .collect(),
         name: 0.0,
-        number: false,
         type_fit: 1.0,
         convert_to: None,
         distinct: 0,
         surprise: 0.0,
+        nameless_integer: false,
         from: table.from_sql(),
         sampled_from,
         referenced_from: target.from_sql(),

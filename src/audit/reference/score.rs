@@ -48,11 +48,21 @@ impl Inclusion {
     }
 }
 
-/// Whether so many of the numbers in the values' range are keys that any number would be one, by the
-/// answer to [`Candidate::sampled_sql`].
+/// Digits of the odds that so many of the sampled values are keys by chance, of the answer to
+/// [`Candidate::sampled_sql`]: by the share of the numbers near them that are keys, whether the
+/// keys are dense everywhere or only where these values are.
 #[must_use]
-pub fn is_chance(answer: &Answer) -> bool {
-    count(answer, 2).saturating_mul(2) > count(answer, 3)
+#[allow(clippy::cast_precision_loss, reason = "odds")]
+pub fn surprise(answer: &Answer) -> f64 {
+    let near = (2..answer.len()).map(|at| count(answer, at)).max();
+    let (values, near) = (count(answer, 0) as f64, near.unwrap_or(0) as f64);
+    let by_chance = (near + 1.0) / (values + 2.0);
+    let share = Inclusion::sampled(answer).share();
+    if share <= by_chance {
+        return 0.0;
+    }
+    let digits = |p: f64, q: f64| if p > 0.0 { p * (p / q).log10() } else { 0.0 };
+    values * (digits(share, by_chance) + digits(1.0 - share, 1.0 - by_chance))
 }
 
 /// Why a reference is believed.
@@ -107,4 +117,29 @@ pub fn judge(candidate: &Candidate, inclusion: Inclusion) -> Option<Evidence> {
         convert_to: candidate.convert_to.clone(),
         proof: candidate.proof(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits(values: i64, found: i64, near: &[i64]) -> f64 {
+        let all = [values, found].into_iter().chain(near.iter().copied());
+        surprise(&all.map(Some).collect())
+    }
+
+    #[test]
+    fn values_whose_neighbours_are_keys_as_well_surprise_nobody() {
+        // Grams from 1 to 8,000 among parcels without a gap there.
+        assert!(digits(1000, 1000, &[999, 998, 990, 900]) < 1.0);
+        // A few of the keys are missing, and as many of the values.
+        assert!(digits(1000, 990, &[989, 985, 700, 0]) < 1.0);
+        // Round numbers among keys in steps of a hundred.
+        assert!(digits(80, 80, &[0, 0, 0, 79]) < 1.0);
+        // Numbers that nobody would hit: one in two thousand is a key.
+        assert!(digits(200, 200, &[0, 0, 1, 0]) > 100.0);
+        assert!(digits(200, 199, &[0, 0, 1, 0]) > 100.0);
+        // Every other number is one, and never one of the others was met.
+        assert!(digits(40, 40, &[20, 20, 20, 20]) > 6.0);
+    }
 }

@@ -46,6 +46,7 @@ fn check(facts: &Facts) -> Vec<Claim> {
 mod tests {
     use super::super::testing::{facts, table, titles};
     use super::*;
+    use crate::audit::schema::Refuses;
 
     #[test]
     fn the_one_without_a_constraint_goes() {
@@ -73,5 +74,31 @@ mod tests {
             .with_index("a2", &["a"])
             .which(|i| i.keys[0].sql = "a desc".to_owned());
         assert!(titles(&RULE, &facts(vec![t])).is_empty());
+    }
+
+    #[test]
+    fn a_unique_index_that_refuses_other_rows_or_later_is_another_one() {
+        for refuses in [
+            Refuses {
+                second_null: true,
+                later: false,
+            },
+            Refuses {
+                second_null: false,
+                later: true,
+            },
+        ] {
+            let t = table("t", &["id int8", "a text"])
+                .with_index("a1", &["a"])
+                .which(|i| i.unique = true)
+                .with_index("a2", &["a"])
+                .which(|i| {
+                    i.unique = true;
+                    i.refuses = refuses;
+                });
+            assert!(titles(&RULE, &facts(vec![t.clone()])).is_empty());
+            let same = t.changed(|t| t.indexes[1].refuses = refuses);
+            assert_eq!(titles(&RULE, &facts(vec![same])).len(), 1);
+        }
     }
 }

@@ -74,6 +74,18 @@ const SHARES: &[&str] = &[
     "limit",
     "time",
     "days",
+    "quantity",
+    "qty",
+    "ml",
+    "cl",
+    "mg",
+    "kg",
+    "gram",
+    "mm",
+    "cm",
+    "kwh",
+    "liter",
+    "litre",
 ];
 
 fn check(facts: &Facts) -> Vec<Claim> {
@@ -127,6 +139,7 @@ mod tests {
             "tax_rate float8",
             "latitude float8",
             "total_weight float8",
+            "amount_ml float8",
             "fee numeric",
         ];
         let facts = facts(vec![table("a", &columns)]);

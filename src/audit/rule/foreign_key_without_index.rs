@@ -26,7 +26,8 @@ const FEWEST_PER_CODE: u64 = 20;
 fn check(facts: &Facts) -> Vec<Claim> {
     let mut claims = Vec::new();
     for table in facts.database.designed() {
-        for key in &table.foreign_keys {
+        // One that is NOT ENFORCED looks for nothing when a row goes.
+        for key in table.foreign_keys.iter().filter(|k| k.enforced) {
             if table.has_index_on(&key.columns) || table.estimated_rows() < FEWEST_ROWS {
                 continue;
             }
@@ -147,5 +148,13 @@ mod tests {
         assert_eq!(with(|_| ()), 0);
         assert_eq!(with(|i| i.valid = false), 1);
         assert_eq!(with(|i| i.predicate = Some("x".to_owned())), 1);
+    }
+
+    #[test]
+    fn one_that_is_not_enforced_needs_none() {
+        let items = table("items", &["id int8", "tag_id int8"]).refers(&["tag_id"], "tags", &["id"]);
+        assert_eq!(titles(&RULE, &facts(vec![items.clone()])).len(), 1);
+        let items = items.changed(|t| t.foreign_keys[0].enforced = false);
+        assert!(titles(&RULE, &facts(vec![items])).is_empty());
     }
 }

@@ -182,6 +182,9 @@ mod tests {
         let found = findings(&RULE, &facts, &[]);
         assert_eq!(found.len(), 1, "{:?}", titles(&RULE, &facts));
         assert_eq!(found[0].objects.len(), 2);
+        assert!(found[0].proof.contains(
+            r#"(where not ("createdAt" is null or "createdAt" >= 946684800 and "createdAt" < 2208988800))"#
+        ));
         let formats: Vec<_> = found[0]
             .fixes
             .iter()

@@ -45,15 +45,16 @@ fn claim(facts: &Facts, table: &Table) -> Claim {
             Some(key.name.clone()),
         ));
     }
-    let likely = facts.profile(table).and_then(|profile| {
-        table.columns.iter().find(|c| {
-            let seen = profile.column(&c.name);
-            // A column that refers is unique only until the second row refers to the same.
-            c.not_null
-                && !facts.refers(table, &c.name)
-                && (names_a_code(&c.name) || c.attnum == 1)
-                && seen.is_some_and(|s| s.is_unique() && s.present > 10)
-        })
+    let Some(profile) = facts.profile(table) else {
+        return Claim::settled(unseen(table));
+    };
+    let likely = table.columns.iter().find(|c| {
+        let seen = profile.column(&c.name);
+        // A column that refers is unique only until the second row refers to the same.
+        c.not_null
+            && !facts.refers(table, &c.name)
+            && (names_a_code(&c.name) || c.attnum == 1)
+            && seen.is_some_and(|s| s.is_unique() && s.present > 10)
     });
     let Some(column) = likely.filter(|_| table.estimated_rows() <= MOST_ROWS) else {
         let text = "no column is unique: it needs a new one";
@@ -68,8 +69,10 @@ fn claim(facts: &Facts, table: &Table) -> Claim {
             table.from_sql()
         ),
         decide: Box::new(move |answer| {
-            let unique = answer.is_some_and(|a| count(a, 0) == count(a, 1));
-            Some(if unique {
+            let Some(answer) = answer else {
+                return Some(unseen(&table));
+            };
+            Some(if count(answer, 0) == count(answer, 1) {
                 let text = format!("{column} is NOT NULL and different in every row");
                 finding(&table, &text, vec![column], None)
             } else {
@@ -84,12 +87,33 @@ fn claim(facts: &Facts, table: &Table) -> Claim {
     })
 }
 
-fn finding(table: &Table, key: &str, columns: Vec<String>, existing: Option<String>) -> Finding {
+/// Which columns could be its key only its rows tell.
+fn unseen(table: &Table) -> Finding {
+    reported(table, "its rows were not looked at: whether a column is unique is not known")
+        .remedy("run the audit as a role that may read it, or say which columns identify a row")
+        .cost(
+            Effort::Migration,
+            table.estimated_rows(),
+            table.bytes,
+            "a unique index built CONCURRENTLY, or a new identity column, which rewrites the table",
+        )
+}
+
+fn reported(table: &Table, key: &str) -> Finding {
     let name = &table.name;
     let proof = format!(
         "select count(*) from pg_constraint where conrelid = '{}'::regclass and contype = 'p'",
         name.sql().replace('\'', "''")
     );
+    RULE.finding(Severity::High, format!("{name} has no primary key"))
+        .on(Object::table(name))
+        .because(key)
+        .because("a row cannot be told from its copy, and logical replication cannot follow UPDATE and DELETE")
+        .proof(proof)
+        .harm(table.weight())
+}
+
+fn finding(table: &Table, key: &str, columns: Vec<String>, existing: Option<String>) -> Finding {
     let remedy = if columns.is_empty() {
         "add an identity column as primary key".to_owned()
     } else {
@@ -105,15 +129,14 @@ fn finding(table: &Table, key: &str, columns: Vec<String>, existing: Option<Stri
     } else {
         Effort::Statement
     };
-    RULE.finding(Severity::High, format!("{name} has no primary key"))
-        .on(Object::table(name))
-        .because(key)
-        .because("a row cannot be told from its copy, and logical replication cannot follow UPDATE and DELETE")
-        .proof(proof)
+    reported(table, key)
         .remedy(remedy)
         .cost(effort, table.estimated_rows(), table.bytes, text)
-        .fix(Fix::AddPrimaryKey { table: name.clone(), columns, existing_index: existing })
-        .harm(table.weight())
+        .fix(Fix::AddPrimaryKey {
+            table: table.name.clone(),
+            columns,
+            existing_index: existing,
+        })
 }
 
 #[cfg(test)]
@@ -161,5 +184,15 @@ mod tests {
         assert!(
             matches!(&found[0].fixes[0], Fix::AddPrimaryKey { existing_index: Some(i), .. } if i == "log_no")
         );
+    }
+
+    #[test]
+    fn of_a_table_that_nobody_looked_at_nothing_is_said_to_be_unique_or_not() {
+        let found = findings(&RULE, &facts(vec![table("log", &["no int8!"])]), &[]);
+        assert_eq!(
+            found[0].evidence[0].text,
+            "its rows were not looked at: whether a column is unique is not known"
+        );
+        assert!(found[0].fixes.is_empty());
     }
 }

@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// One that is NOT ENFORCED cannot be validated: it is meant to check nothing.
 fn check(facts: &Facts) -> Vec<Claim> {
     let mut claims = Vec::new();
     for table in facts.database.designed() {
@@ -123,8 +124,9 @@ fn finding(table: &Table, name: &str, key: Option<&ForeignKey>, orphans: Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{facts, findings, table};
+    use super::super::testing::{facts, findings, table, titles};
     use super::*;
+    use crate::audit::schema::Check;
 
     #[test]
     fn rows_that_contradict_are_counted() {
@@ -142,5 +144,24 @@ mod tests {
             found[0].evidence[0].text,
             "7 rows refer to a row that does not exist"
         );
+    }
+
+    #[test]
+    fn one_that_is_not_enforced_is_not_asked_to_be_valid() {
+        let mut orders = table("orders", &["id int8", "customer_id int8"]).refers(
+            &["customer_id"],
+            "customers",
+            &["id"],
+        );
+        orders.foreign_keys[0].valid = false;
+        orders.checks.push(Check {
+            name: "orders_id_check".to_owned(),
+            definition: "CHECK ((id > 0)) NOT ENFORCED".to_owned(),
+            valid: false,
+            enforced: false,
+        });
+        assert_eq!(titles(&RULE, &facts(vec![table("customers", &["id int8"]), orders.clone()])).len(), 1);
+        orders.foreign_keys[0].enforced = false;
+        assert!(titles(&RULE, &facts(vec![table("customers", &["id int8"]), orders])).is_empty());
     }
 }

@@ -162,7 +162,8 @@ fn finding(
         .collect();
     let names: Vec<String> = all.iter().map(|c| c.name.clone()).collect();
     let last = group[0].1[group[0].1.len() - 1].column;
-    let looked_at = facts.profile(table).is_some_and(|p| p.rows >= FEWEST_ROWS);
+    let profile = facts.profile(table);
+    let looked_at = profile.is_some_and(|p| p.rows >= FEWEST_ROWS);
     let parent: Vec<_> = words(&name.name).iter().map(|w| singular(w)).collect();
     let wanted = format!("{}_{}s", parent.join("_"), lead.trim_matches('_'));
     let child = table_name(&facts.database, &name.schema, &wanted);
@@ -182,7 +183,13 @@ fn finding(
     finding = if looked_at {
         finding.because("they are filled from the front: the later, the emptier")
     } else {
-        finding.because("their names are numbered and their types are the same; the table has too few rows to say more")
+        let why = match profile {
+            Some(_) => "the table has too few rows to say more",
+            None => "its rows were not looked at",
+        };
+        finding.because(format!(
+            "their names are numbered and their types are the same; {why}"
+        ))
     };
     finding = finding
         .because("one more needs another column, and a search has to look into each of them")
@@ -212,7 +219,7 @@ fn finding(
             type_sql: c.data_type.sql.clone(),
         })
         .collect();
-    if key.is_empty() {
+    if key.is_empty() || profile.is_none() {
         return finding;
     }
     let members = group

@@ -10,7 +10,7 @@ use crate::audit::profile::profile;
 use crate::audit::question::{Answer, Claim};
 use crate::audit::reference;
 use crate::audit::schema::{
-    Action, Activity, Column, DataType, Database, ForeignKey, Index, IndexKey, Key, Table,
+    Action, Activity, Column, DataType, Database, ForeignKey, Index, IndexKey, Key, Refuses, Table,
     TableKind, TypeClass,
 };
 use crate::pg::QualifiedName;
@@ -150,10 +150,12 @@ impl Table {
             referenced: QualifiedName::new("public", to),
             referenced_columns: names(keys),
             valid: true,
-            deferrable: false,
             enforced: true,
+            deferrable: false,
+            deferred: false,
             on_delete: Action::NoAction,
             on_update: Action::NoAction,
+            terms: String::new(),
         });
         self
     }
@@ -178,6 +180,7 @@ pub fn index(name: &str, columns: &[&str]) -> Index {
         included: Vec::new(),
         predicate: None,
         unique: false,
+        refuses: Refuses::default(),
         primary: false,
         constraint: None,
         referenced: false,

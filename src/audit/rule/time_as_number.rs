@@ -89,10 +89,11 @@ mod tests {
                 "created_at int8",
                 "phone int8",
                 "updated_at int8",
+                "created_by int8",
             ],
         )]);
         fill(&mut facts, "t", 50, |i, c| match c {
-            "created_at" => (1_700_000_000_000 + i).to_string(),
+            "created_at" | "created_by" => (1_700_000_000_000 + i).to_string(),
             "phone" => (1_555_000_000 + i).to_string(),
             _ => i.to_string(),
         });

@@ -88,6 +88,14 @@ fn is_unused(table: &Table, index: &Index) -> bool {
         && index.bytes >= SMALLEST
         && table.kind != crate::audit::schema::TableKind::Partitioned
         && twin(table, index).is_none()
+        && !stands_in(table, index)
+}
+
+/// Another index is superfluous only as long as this one is there, and may be the one that is
+/// used.
+fn stands_in(table: &Table, index: &Index) -> bool {
+    let mut kept = table.indexes.iter().filter_map(|i| twin(table, i));
+    kept.any(|(kept, _)| kept.name == index.name)
 }
 
 #[cfg(test)]
@@ -126,5 +134,22 @@ mod tests {
         );
         facts.database.standby = true;
         assert!(titles(&RULE, &facts).is_empty(), "a standby counts its own");
+    }
+
+    #[test]
+    fn of_two_that_are_the_same_one_stays() {
+        let t = table("t", &["id int8", "a text"])
+            .with_index("a1", &["a"])
+            .which(|i| {
+                i.scans = 0;
+                i.bytes = 1 << 20;
+            })
+            .changed(|t| t.activity.sequential_scans = 9);
+        let used_twin = t.clone().with_index("a2", &["a"]);
+        for (t, unused) in [(t, 1), (used_twin, 0)] {
+            let mut facts = facts(vec![t]);
+            facts.database.statistics_age = Some(Duration::from_secs(30 * 86_400));
+            assert_eq!(titles(&RULE, &facts).len(), unused);
+        }
     }
 }
