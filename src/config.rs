@@ -263,6 +263,7 @@ impl Config {
             ))
         };
         live::check(&file.throttle, &file.copy)?;
+        throttle::check(&file.slot)?;
         range("verify.workers", file.verify.workers.into(), 1, 64)?;
         let hours = file.verify.full_every_hours;
         if !(hours > 0.0 && hours <= MOST_HOURS) {
@@ -399,6 +400,21 @@ mod tests {
             let e = parse(&format!("[verify]\n{wrong}\n")).unwrap_err();
             assert!(e.to_string().contains("verify."), "{e}");
         }
+    }
+
+    #[test]
+    fn a_limit_at_which_every_slot_would_be_dropped_at_once_is_refused() {
+        let parse = |limit: &str| {
+            let text = format!("{SMALL}[slot]\ngive_up_wal = {limit}\n");
+            Config::parse(&text, Path::new(""))
+        };
+        for wrong in ["0", "\"0\"", "\"63MiB\""] {
+            let e = parse(wrong).unwrap_err();
+            assert!(e.to_string().contains("slot.give_up_wal"), "{e}");
+            assert!(e.to_string().contains("64MiB"), "{e}");
+        }
+        assert!(parse("\"off\"").unwrap().slot_guard.give_up_wal.is_none());
+        assert!(parse("\"64MiB\"").is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod board;
 mod events;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,31 +46,60 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// Serves on `listen` until the process ends.
+/// How often an address that somebody else has is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Serves on `listen` until the process ends. An address that somebody else has at the
+/// moment, perhaps the daemon that this one stands by for, is waited for: a page is no
+/// reason not to migrate.
 ///
 /// # Errors
-/// [`Kind::Config`] when the address cannot be listened on.
+/// [`Kind::Config`] when the address can never be listened on.
 pub async fn serve(
     listen: SocketAddr,
     recorder: Recorder,
     config: &Config,
     view: watch::Receiver<View>,
 ) -> Result<()> {
-    let listener = TcpListener::bind(listen).await.map_err(|e| {
-        Error::new(
-            Kind::Config,
-            format!("metrics.listen: cannot serve on {listen}: {e}"),
-        )
-        .remedy("choose a free address, or leave [metrics] out")
-    })?;
-    tracing::info!("serving a page to watch, and metrics, on http://{listen}/");
+    let listener = match TcpListener::bind(listen).await {
+        Ok(listener) => Some(listener),
+        Err(e) if e.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(
+                "metrics.listen: {listen} is in use by another process: going on without a page and metrics until it is free"
+            );
+            None
+        }
+        Err(e) => {
+            let text = format!("metrics.listen: cannot serve on {listen}: {e}");
+            return Err(Error::new(Kind::Config, text)
+                .remedy("choose a free address, or leave [metrics] out"));
+        }
+    };
     let endpoint = Arc::new(Endpoint {
         recorder,
         view: view.clone(),
         board: Board::start(config, view),
     });
-    tokio::spawn(accept(listener, endpoint));
+    tokio::spawn(async move {
+        let listener = match listener {
+            Some(listener) => listener,
+            None => free(listen).await,
+        };
+        tracing::info!("serving a page to watch, and metrics, on http://{listen}/");
+        accept(listener, endpoint).await;
+    });
     Ok(())
+}
+
+/// Waits until the address can be had.
+async fn free(listen: SocketAddr) -> TcpListener {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        match TcpListener::bind(listen).await {
+            Ok(listener) => return listener,
+            Err(error) => tracing::debug!(%error, "{listen} is not to be had yet"),
+        }
+    }
 }
 
 struct Endpoint {

@@ -77,6 +77,48 @@ fn an_unreachable_server_is_one_failed_check() {
 }
 
 #[test]
+fn a_publication_of_all_tables_and_who_may_read_it_are_named_before_anything_is_made() {
+    let shop = Shop::open();
+    let name = "all_tables_publications";
+    assert_eq!(check(&preflight(&shop).1, name, "").0, "ok");
+    shop.sql("create publication listed for table legacy.orders");
+    assert_eq!(check(&preflight(&shop).1, name, "").0, "ok");
+    shop.sql("create publication \"every\"\"thing\" for all tables");
+    shop.sql(
+        "select pg_create_logical_replication_slot('reporting', 'pgoutput');
+         select pg_create_logical_replication_slot('plain', 'test_decoding');
+         select pg_create_logical_replication_slot('crossfade_other', 'pgoutput')",
+    );
+    let (code, report) = preflight(&shop);
+    assert_eq!(code, Some(0), "{report:#}");
+    let (outcome, remedy) = check(&report, name, "(perhaps by way of slot reporting)");
+    assert_eq!(outcome, "warning");
+    assert!(
+        remedy.contains(r#"CREATE PUBLICATION "every""thing" FOR TABLE"#),
+        "{remedy}"
+    );
+}
+
+#[test]
+fn a_time_zone_that_the_server_does_not_know_is_refused() {
+    let shop = Shop::open();
+    let config = std::fs::read_to_string(shop.dir.join("crossfade.toml")).unwrap();
+    let window = |window: &str| {
+        let text = format!("{config}[throttle]\nwindow = '{window}'\n");
+        shop.write("crossfade.toml", &text);
+        preflight(&shop)
+    };
+    let (code, report) = window("22:00-06:00 Mars/Phobos");
+    assert_eq!(code, Some(2));
+    let (outcome, remedy) = check(&report, "throttle_window", "\"Mars/Phobos\"");
+    assert_eq!(outcome, "failed");
+    assert!(remedy.contains("pg_timezone_names"), "{remedy}");
+    let (code, report) = window("22:00-06:00 Europe/Berlin");
+    assert_eq!(code, Some(0), "{report:#}");
+    assert_eq!(check(&report, "throttle_window", "Berlin").0, "ok");
+}
+
+#[test]
 fn what_works_with_consequences_is_a_warning_with_a_remedy() {
     let options = Options::default()
         .setting("wal_sender_timeout", "0")

@@ -248,6 +248,214 @@ async fn what_hangs_on_the_old_table_is_named_and_can_be_accepted_by_name_alone(
     assert_eq!(daemon.exit().await, 0);
 }
 
+/// What hangs on one partition of the old table alone, `s.us`.
+const ON_A_PARTITION: &[(&str, &str, &[&str], &str)] = &[
+    (
+        "create view t.us_only as select id from s.us",
+        "references",
+        &["view t.us_only (refers to s.us)"],
+        "drop view t.us_only",
+    ),
+    (
+        "create table t.child (id int, reg text, foreign key (id, reg) references s.us)",
+        "references",
+        &["foreign key child_id_reg_fkey of t.child (refers to s.us)"],
+        "drop table t.child",
+    ),
+    (
+        "create function t.count_us() returns bigint begin atomic select count(*) from s.us; end",
+        "references",
+        &["function t.count_us() (refers to s.us)"],
+        "drop function t.count_us",
+    ),
+    (
+        "create rule silent as on delete to s.us where old.id < 0 do instead nothing",
+        "rules",
+        &["rule silent on s.us"],
+        "drop rule silent on s.us",
+    ),
+    (
+        "grant select on s.us to app",
+        "grants",
+        &[
+            "app has SELECT on s.us and lacks it on TABLE t.orders",
+            r#"GRANT SELECT ON TABLE t.orders TO "app" (it will see more than s.us)"#,
+        ],
+        "revoke select on s.us from app",
+    ),
+    (
+        "create policy p on s.us using (id > 0); alter table s.us enable row level security",
+        "row_security",
+        &["row security of s.us is not that of t.orders"],
+        "drop policy p on s.us; alter table s.us disable row level security",
+    ),
+    (
+        "create function t.audit() returns trigger language plpgsql as 'begin return new; end';
+         create trigger audit before insert on s.us for each row execute function t.audit()",
+        "triggers",
+        &["trigger audit on s.us"],
+        "drop function t.audit cascade",
+    ),
+    (
+        "create publication us_only for table s.us",
+        "publications",
+        &["publication us_only of s.us"],
+        "drop publication us_only",
+    ),
+];
+
+/// A partitioned table and a new one in its place, streaming and verified.
+async fn partitioned() -> (World, Daemon) {
+    let world = World::new().await;
+    world
+        .sql(
+            "create schema s; create schema t; create role app; grant usage on schema s, t to app;
+             create table s.orders (id int, reg text, n int, primary key (id, reg)) partition by list (reg);
+             create table s.eu partition of s.orders for values in ('eu');
+             create table s.us partition of s.orders for values in ('us');
+             create table t.orders (id int, reg text, n int, primary key (id, reg));
+             insert into s.orders select g, case g % 2 when 0 then 'eu' else 'us' end, g
+             from generate_series(1, 30) g",
+        )
+        .await;
+    let module = "source = 's.orders'\n[[target]]\ntable = 't.orders'\n\
+                  source_key = ['id', 'reg']\nselect = 'orders.sql'\n";
+    let select = "select o.id, o.reg, o.n from source o";
+    let files = [("transform.toml", module), ("orders.sql", select)];
+    world.module("orders", &files);
+    world.config(&["orders"], "");
+    let daemon = world.daemon(&[]);
+    world.settled().await;
+    verify(&world).await;
+    (world, daemon)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_on_a_partition_of_the_old_table_is_named_like_what_hangs_on_the_table() {
+    let (world, mut daemon) = partitioned().await;
+    for (make, gate, words, undo) in ON_A_PARTITION {
+        world.sql(make).await;
+        assert_refused(&world, gate, words).await;
+        world.sql(undo).await;
+    }
+    // What partitions have from their table is the table's, and the new one has it too.
+    world
+        .sql(
+            "create function t.audit() returns trigger language plpgsql as 'begin return new; end';
+             create trigger audit before insert on s.orders for each row execute function t.audit();
+             create trigger audit before insert on t.orders for each row execute function t.audit();
+             create publication old_and_new for table s.orders, t.orders;
+             grant select on s.orders, s.us, t.orders to app",
+        )
+        .await;
+    let report = json(&crossfade(&world, &["switch"], &[]).await);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    assert_eq!(daemon.exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_writes_the_old_table_is_a_gate_under_every_strategy() {
+    let (world, _daemon) = verified().await;
+    world.sql("create database publisher").await;
+    let url = world.server.url("publisher");
+    let publisher = crossfade::pg::ConnInfo::parse(&url).unwrap();
+    let publisher = crossfade::pg::connect(&publisher, "test").await.unwrap();
+    for sql in [
+        r#"create schema "Old S";
+           create table "Old S"."Or""ders ÄÖ" (id serial primary key, status text, n int);
+           create publication feed for table "Old S"."Or""ders ÄÖ""#,
+        "select pg_create_logical_replication_slot('feed', 'pgoutput')",
+    ] {
+        publisher.batch_execute(sql).await.unwrap();
+    }
+    world
+        .sql(&format!(
+            r#"create subscription "the ""feed""" connection '{url}' publication feed
+               with (create_slot = false, slot_name = 'feed', copy_data = false, enabled = false)"#
+        ))
+        .await;
+    let words = [
+        r#"subscription "the ""feed""" writes "Old S"."Or""ders ÄÖ""#,
+        r#"DROP SUBSCRIPTION "the ""feed""""#,
+    ];
+    assert_refused(&world, "subscriptions", &words).await;
+    let accepted = ["switch", "--rehearse", "--accept", "subscriptions"];
+    let report = json(&crossfade(&world, &accepted, &[]).await);
+    assert_eq!(report["outcome"], "rehearsed", "{report:#}");
+    world.config(&["orders"], "[switch]\nstrategy = 'columns'");
+    let report = json(&crossfade(&world, &["switch"], &[]).await);
+    let checks = report["checks"].as_array().unwrap();
+    let gate = checks.iter().find(|c| c["name"] == "subscriptions");
+    assert_eq!(gate.unwrap()["passed"], false, "{report:#}");
+    world.config(&["orders"], "");
+    world
+        .sql(
+            r#"alter subscription "the ""feed""" set (slot_name = none);
+               drop subscription "the ""feed""""#,
+        )
+        .await;
+    let report = json(&crossfade(&world, &["switch", "--rehearse"], &[]).await);
+    assert_eq!(report["outcome"], "rehearsed", "{report:#}");
+}
+
+/// The note of a rehearsal that goes well, by its name.
+async fn rehearsed(world: &World, name: &str) -> (String, String) {
+    let report = json(&crossfade(world, &["switch", "--rehearse"], &[]).await);
+    assert_eq!(report["outcome"], "rehearsed", "{report:#}");
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|c| c["name"] == name).unwrap();
+    let text = |key: &str| check[key].as_str().unwrap().to_owned();
+    (text("outcome"), text("found"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_name_the_old_table_in_their_text_are_worth_a_note() {
+    let (world, _daemon) = verified().await;
+    world
+        .sql(
+            r#"create function t.writes() returns void language plpgsql as
+                   $$begin insert into "Old S"."Or""ders ÄÖ" (status) values ('x'); end$$;
+               create function t.reads() returns bigint language sql
+                   set search_path = "Old S" as 'select count(*) from "Or""ders ÄÖ"';
+               create function t.speaks() returns text language plpgsql as
+                   $$begin return 'x'; -- of "Old S"."Or""ders ÄÖ"
+                     end$$"#,
+        )
+        .await;
+    let (outcome, found) = rehearsed(&world, "references").await;
+    assert_eq!(outcome, "note", "{found}");
+    let words = r#"bodies that name "Old S"."Or""ders ÄÖ": t.reads(), t.writes()"#;
+    assert!(found.ends_with(words), "{found}");
+    world
+        .sql("drop function t.writes; drop function t.reads")
+        .await;
+    assert_eq!(rehearsed(&world, "references").await.0, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_a_snapshot_over_the_switch_is_named() {
+    let (world, _daemon) = verified().await;
+    let reader = world.open().await;
+    reader
+        .batch_execute(
+            "set application_name = 'report'; begin isolation level repeatable read; select 1",
+        )
+        .await
+        .unwrap();
+    let pid = "select pg_backend_pid()";
+    let pid: i32 = reader.query_one(pid, &[]).await.unwrap().get(0);
+    let (outcome, found) = rehearsed(&world, "snapshots").await;
+    assert_eq!(outcome, "note", "{found}");
+    let words = format!("pid {pid} (\"report\"");
+    assert!(found.contains(&words), "{found}");
+    // One that takes a new snapshot for each statement sees what is there.
+    reader
+        .batch_execute("rollback; begin; select 1")
+        .await
+        .unwrap();
+    assert_eq!(rehearsed(&world, "snapshots").await.0, "ok");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_a_new_table_has_too_and_a_publication_of_all_tables_pass() {
     let (world, mut daemon) = verified().await;

@@ -96,6 +96,97 @@ async fn a_sequence_whose_place_takes_a_scan_to_find_is_a_gate() {
     assert_eq!(daemon.exit().await, 0);
 }
 
+/// A number may be in a session's cache, or held by a client: no row shows it, and only the
+/// sequence that handed it out knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_were_handed_out_are_not_given_again_under_another_columns_name() {
+    let world = patient().await;
+    world
+        .sql(
+            "create schema s; create schema t;
+             create sequence s.inv; create sequence s.lot;
+             create table s.bills (id int primary key, inv int default nextval('s.inv'),
+                 lot int default nextval('s.lot'));
+             create sequence t.invs; create sequence t.lots;
+             create table t.bills (nr int primary key, invoice int default nextval('t.invs'),
+                 batch bigint default nextval('t.lots'));
+             insert into s.bills (id) select generate_series(1, 30)",
+        )
+        .await;
+    let module = "source = 's.bills'\n[[target]]\ntable = 't.bills'\nsource_key = ['nr']\n\
+                  select = 'bills.sql'\n[reverse]\nselect = 'reverse.sql'\n";
+    let files = [
+        ("transform.toml", module),
+        (
+            "bills.sql",
+            "select b.id as nr, b.inv as invoice, b.lot::bigint as batch from source b",
+        ),
+        (
+            "reverse.sql",
+            "select b.nr as id, b.invoice as inv, b.batch::int as lot from t.bills b",
+        ),
+    ];
+    world.module("bills", &files);
+    world.config(&["bills"], PATIENT);
+    let _daemon = world.daemon(&[]);
+    world.settled().await;
+    world
+        .until(
+            "the slot of the way back",
+            "select count(*) = 2 from pg_replication_slots where confirmed_flush_lsn is not null",
+        )
+        .await;
+    world
+        .sql("select setval('s.inv', 900), setval('s.lot', 700)")
+        .await;
+    let report = json(&switch(&world, &[], &[]).await);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    let next = "insert into t.bills (nr) values (100) returning invoice || ' ' || batch";
+    let row = world.client.query_one(next, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "901 701");
+    world
+        .sql("select setval('t.invs', 2000), setval('t.lots', 1700)")
+        .await;
+    let report = json(&switch(&world, &["--back"], &[]).await);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    let next = "insert into s.bills (id) values (101) returning inv || ' ' || lot";
+    let row = world.client.query_one(next, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "2001 1701");
+}
+
+/// Whoever writes waits for the lock: it is not asked for again while the rows that kept
+/// the old schema are still set aside.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_is_asked_for_once_while_rows_stay_set_aside() {
+    let (world, mut daemon) = quiet().await;
+    world.sql("create unique index on t.orders (no)").await;
+    world
+        .sql("update s.orders set no = 1002 where id = 1")
+        .await;
+    world
+        .until(
+            "the row to be set aside",
+            "select exists (select from crossfade.quarantine where reason = 'unique')",
+        )
+        .await;
+    world.config(&["orders"], &format!("{PATIENT}\nattempts = 3"));
+    let output = switch(&world, &[], &[]).await;
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    assert_eq!(report["attempts"], 3, "{report:#}");
+    let why = report["reason"].as_str().unwrap();
+    assert!(why.contains("1 rows are in quarantine"), "{why}");
+    // The steps are those of the last attempt: it got as far as to look.
+    assert_eq!(report["steps"], value!([]), "{report:#}");
+    world
+        .sql("update s.orders set no = 5000 where id = 1")
+        .await;
+    world.caught_up().await;
+    let report = json(&switch(&world, &[], &[]).await);
+    assert_eq!(report["outcome"], "switched", "{report:#}");
+    assert_eq!(daemon.exit().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_are_analyzed_before_the_switch_when_their_statistics_are_old() {
     let (world, mut daemon) = quiet().await;

@@ -8,6 +8,7 @@ use super::Context;
 use crate::config::Live;
 use crate::config::live::KEYS;
 use crate::error::{Error, Kind, Result};
+use crate::preflight;
 use crate::state::{migration, setting};
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,12 @@ pub async fn run(context: &Context, args: &Args) -> Result<ExitCode> {
     let row = migration::require(&client, &config.name).await?;
     let file = Live::of(&config);
     let wanted = parse(&file, &args.set, args.reset)?;
+    for (_, value) in wanted.iter().filter(|(key, _)| key == "window") {
+        // `off` is no window, nor is what goes back to the file.
+        if let Some(window) = value.as_ref().and_then(|v| v.parse().ok()) {
+            preflight::check_window(&client, &window).await?;
+        }
+    }
     let tx = client.transaction().await?;
     for (key, value) in &wanted {
         setting::write(&tx, row.id, key, value.as_deref()).await?;

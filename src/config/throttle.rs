@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
+use super::size;
 use super::window::Window;
+use crate::error::{Error, Kind, Result};
 
 /// Limits of the signals that slow the copy. A signal that is `None` is off.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -64,6 +66,26 @@ pub struct Slot {
     pub heartbeat_seconds: u64,
     /// Standbys of `PostgreSQL` 17 and newer keep a copy of the slot.
     pub failover: bool,
+}
+
+/// Every slot keeps some log, however soon it is applied: below this one would be dropped
+/// as soon as it is made.
+const LEAST_GIVE_UP: u64 = 64 << 20;
+
+/// # Errors
+/// [`Kind::Config`] where the slot could not live with the limit.
+pub(super) fn check(slot: &Slot) -> Result<()> {
+    match slot.give_up_wal {
+        Some(limit) if limit < LEAST_GIVE_UP => Err(Error::new(
+            Kind::Config,
+            format!(
+                "slot.give_up_wal is {}; allowed are \"off\" and sizes from {} on",
+                size::show(limit),
+                size::show(LEAST_GIVE_UP)
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 impl Default for Slot {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 pub use self::beforehand::differ;
-use self::beforehand::{verify_late, warm};
+use self::beforehand::{left_behind, set_aside, still_set_aside, verify_late, warm};
 use super::Direction;
 use super::blockers::Blockers;
 use super::journal::Journal;
@@ -21,8 +21,9 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint;
 use crate::pg::{Lsn, QualifiedName, slot};
 use crate::state::checkpoint::Leg;
+use crate::state::quarantine::Entry;
 use crate::state::switchover::Step as Recorded;
-use crate::state::{certificate, checkpoint, migration, quarantine};
+use crate::state::{certificate, checkpoint, migration};
 use crate::verify;
 use crate::write::Session;
 use crate::write::session::Durability;
@@ -47,10 +48,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Ended before anything was locked.
     fn refused(why: String) -> Self {
+        Self::unlocked(Ended::Done(Outcome::NotSwitched(why)))
+    }
+
+    /// Ended before anything was locked.
+    fn unlocked(ended: Ended) -> Self {
         Self {
-            ended: Ended::Done(Outcome::NotSwitched(why)),
+            ended,
             steps: Vec::new(),
             stall: Duration::ZERO,
             verified_keys: 0,
@@ -89,6 +94,9 @@ pub struct Learned {
     /// The table whose lock was not had in time: it is asked for first the next time,
     /// so that the others are not held while it is waited for.
     pub first: Option<QualifiedName>,
+    /// Rows in quarantine that an attempt under the lock could not write either: while
+    /// these are there the lock is not asked for again.
+    pub set_aside: Vec<Entry>,
 }
 
 /// Runs one attempt.
@@ -106,6 +114,9 @@ pub async fn attempt(
             "the stream does not catch up within {PRE_DRAIN:?}: see `crossfade status` for what it waits for"
         );
         return Ok(Attempt::refused(why));
+    }
+    if let Some(why) = still_set_aside(prepared, sessions.control, learned).await? {
+        return Ok(Attempt::unlocked(Ended::Again(why)));
     }
     let mut session = Session::open(&prepared.info, "switch", Durability::Local).await?;
     let statements = warm(prepared, &session).await;
@@ -302,7 +313,11 @@ impl Body<'_> {
     }
 
     /// Everything between lock and COMMIT; returns how many keys were verified.
-    async fn under_lock(&self, session: &mut Session, clock: &mut Clock) -> Result<u64, Failure> {
+    async fn under_lock(
+        &mut self,
+        session: &mut Session,
+        clock: &mut Clock,
+    ) -> Result<u64, Failure> {
         self.sessions.journal.step(Recorded::Locked).await?;
         self.drain().await?;
         clock.lap("drain");
@@ -410,19 +425,14 @@ impl Body<'_> {
         ))
     }
 
-    async fn check_quarantine(&self, session: &Session) -> Result<(), Failure> {
-        let leg = self.prepared.direction.leg();
-        let left = quarantine::list(&session.client, self.prepared.migration.id)
-            .await?
-            .iter()
-            .filter(|e| e.leg == leg)
-            .count();
-        if left <= self.prepared.accept.quarantined {
+    async fn check_quarantine(&mut self, session: &Session) -> Result<(), Failure> {
+        let left = set_aside(self.prepared, &session.client).await?;
+        if left.len() <= self.prepared.accept.quarantined {
             return Ok(());
         }
-        Err(Failure::Again(format!(
-            "{left} rows are in quarantine (`crossfade quarantine list`)"
-        )))
+        let why = left_behind(left.len());
+        self.learned.set_aside = left;
+        Err(Failure::Again(why))
     }
 
     /// The keys that changed since they were verified: nothing moves now, so a plain

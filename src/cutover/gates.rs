@@ -3,12 +3,15 @@
 //! Most checks cannot be overridden. An advisory one can be, by its name: it names
 //! something that works otherwise after the switch, which only the operator can judge.
 
+mod bodies;
 mod cascades;
 mod certificate;
 mod dependents;
 mod names;
 mod privileges;
+mod snapshots;
 mod stream;
+mod subscriptions;
 mod way_back;
 
 use std::time::{Duration, Instant};
@@ -31,7 +34,7 @@ const CATCHING_UP: Duration = Duration::from_secs(15);
 const AWAY: Duration = Duration::from_secs(15);
 
 /// Checks that `--accept NAME` overrides.
-pub const ADVISORY: [&str; 11] = [
+pub const ADVISORY: [&str; 12] = [
     "cascades",
     "references",
     "rules",
@@ -39,6 +42,7 @@ pub const ADVISORY: [&str; 11] = [
     "row_security",
     "triggers",
     "publications",
+    "subscriptions",
     "inheritance",
     "sequences",
     "view_locking",
@@ -148,6 +152,7 @@ pub async fn run(
         quarantined(client, row, direction, accept).await?,
         certificate::check(client, config, row, accept).await?,
         lock_timeout(client, config).await?,
+        snapshots::check(client).await?,
     ];
     for plan in plans {
         checks.push(privileges::check(client, config, plan, direction).await?);
@@ -155,6 +160,7 @@ pub async fn run(
         checks.extend(names::check(client, config, plan, direction).await?);
         checks.push(cascades::check(client, config, plan, direction).await?);
         checks.extend(way_back::mandatory(plan, direction));
+        checks.push(subscriptions::check(client, config, plan, direction).await?);
         checks.extend(strategy::checks::run(client, config, plan, direction).await?);
         // In a split in place the table stays, and with it all that hangs on it; the
         // way back finds what was there before.

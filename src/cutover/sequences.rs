@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::error::{Context, Result};
 use crate::pg::{QualifiedName, quote};
-use crate::transform::Plan;
+use crate::transform::{Plan, Target};
 
 use super::Direction;
 
@@ -57,21 +57,38 @@ pub async fn of(client: &Client, plan: &Plan, direction: Direction) -> Result<Ve
 /// The source's own, beyond what was handed out while the targets were written.
 async fn of_source(client: &Client, plan: &Plan) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
+    let mut made = None;
     for (at, column) in plan.source.columns.iter().enumerate() {
         let own = behind(client, &plan.source.name, &column.name).await?;
         if own.is_empty() {
             continue;
         }
-        let part = plan.key.iter().position(|&k| k == at);
+        let made = match &made {
+            Some(made) => made,
+            None => made.insert(of_row_targets(client, plan).await?),
+        };
         let mut others = Vec::new();
-        for (_, target) in plan.row_targets() {
-            let theirs = part.map_or(&column.name, |part| &target.key[part]);
-            others.extend(behind(client, &target.table.name, theirs).await?);
+        for (target, from) in made {
+            let given = target.columns.iter().zip(from);
+            let given = given.filter(|(_, from)| from.contains(&at));
+            // What no SELECT gives may be what [reverse] reads.
+            let left = Some(&column.name).filter(|name| !target.columns.contains(name));
+            for theirs in given.map(|(theirs, _)| theirs).chain(left) {
+                others.extend(behind(client, &target.table.name, theirs).await?);
+            }
         }
         let column = (&plan.source.name, column.name.as_str());
         sequences.extend(Sequence::at(client, column, &own, &others).await?);
     }
     Ok(sequences)
+}
+
+async fn of_row_targets<'a>(client: &Client, plan: &'a Plan) -> Result<Vec<(&'a Target, Origins)>> {
+    let mut made = Vec::new();
+    for (_, target) in plan.row_targets() {
+        made.push((target, made_of(client, plan, target).await?));
+    }
+    Ok(made)
 }
 
 /// The sequences behind columns that the module fills itself: those that belong to
@@ -80,23 +97,77 @@ async fn of_source(client: &Client, plan: &Plan) -> Result<Vec<Sequence>> {
 async fn of_targets(client: &Client, plan: &Plan) -> Result<Vec<Sequence>> {
     let mut sequences = Vec::new();
     for target in &plan.targets {
-        for column in &target.columns {
+        let mut made = None;
+        for (at, column) in target.columns.iter().enumerate() {
             let own = behind(client, &target.table.name, column).await?;
             if own.is_empty() {
                 continue;
             }
-            // Numbers that the old table has handed out and no row shows yet: those of the
-            // column that the key comes from, and of one that has the same name.
-            let part = target.key.iter().position(|k| k == column);
-            let old = part
-                .and_then(|at| plan.key.get(at))
-                .map_or(column, |&key| &plan.source.columns[key].name);
-            let others = behind(client, &plan.source.name, old).await?;
+            let made = match &made {
+                Some(made) => made,
+                None => made.insert(made_of(client, plan, target).await?),
+            };
+            // Numbers that the old table has handed out and no row shows yet.
+            let mut others = Vec::new();
+            for &old in &made[at] {
+                let old = &plan.source.columns[old].name;
+                others.extend(behind(client, &plan.source.name, old).await?);
+            }
             let column = (&target.table.name, column.as_str());
             sequences.extend(Sequence::at(client, column, &own, &others).await?);
         }
     }
     Ok(sequences)
+}
+
+/// For each of a target's columns the source's that its numbers come from, as positions.
+type Origins = Vec<Vec<usize>>;
+
+/// The part of the key, or what the SELECT passes on as it is, under whatever name. Of
+/// what it computes nobody tells: there it is a column of the same name, and those that
+/// it reads and passes on nowhere (`no::bigint as number`). One too many leaves a gap in
+/// the numbers, one too few hands some out twice.
+async fn made_of(client: &Client, plan: &Plan, target: &Target) -> Result<Origins> {
+    let passed = passed_on(client, plan, target).await?;
+    let free = |i: &usize| !plan.key.contains(i) && !passed.contains(&Some(*i));
+    let columns = target.columns.iter().zip(&passed);
+    let from = columns.map(|(column, passed)| {
+        let part = target.key.iter().position(|k| k == column);
+        let known = part.and_then(|at| plan.key.get(at).copied()).or(*passed);
+        if let Some(known) = known {
+            return vec![known];
+        }
+        let all = 0..plan.source.columns.len();
+        all.filter(|i| {
+            let same = plan.source.columns[*i].name == *column;
+            same || target.depends.on(*i) && free(i)
+        })
+        .collect()
+    });
+    Ok(from.collect())
+}
+
+/// Which of the source's columns each column of the SELECT is, unchanged: the server
+/// tells where a result's column comes from.
+async fn passed_on(client: &Client, plan: &Plan, target: &Target) -> Result<Vec<Option<usize>>> {
+    let sql = format!(
+        "with {} select * from ({}\n) q",
+        plan.source_range((false, false)),
+        target.select
+    );
+    let statement = client.prepare(&sql).await.context(format!(
+        "reading where the columns of {} come from",
+        target.table.name
+    ))?;
+    let origin = |column: &tokio_postgres::Column| {
+        let number = column.column_id()?;
+        let ours = column.table_oid() == Some(plan.source.oid);
+        let all = &plan.source.columns;
+        all.iter().position(|c| ours && c.attnum == number)
+    };
+    let mut passed: Vec<_> = statement.columns().iter().map(origin).collect();
+    passed.resize(target.columns.len(), None);
+    Ok(passed)
 }
 
 /// The sequences that fill a column, as SQL: owned by it, or called by its default. None

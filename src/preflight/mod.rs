@@ -17,8 +17,10 @@ mod report;
 mod role;
 mod server;
 mod source;
+mod subscribers;
 mod target;
 mod way_back;
+mod window;
 
 use tokio_postgres::Client;
 
@@ -31,6 +33,7 @@ use crate::state::{install, migration};
 pub use report::{Check, Finding, Outcome, Report};
 pub use source::check_identity;
 pub use target::check_empty;
+pub use window::check_window;
 
 /// What the checks look at.
 struct Scene<'a> {
@@ -102,6 +105,10 @@ pub async fn examine(
     server::check(client, &scene, &mut report).await;
     role::check(client, &scene, &mut report).await;
     names::check(client, &scene, &mut report).await;
+    subscribers::check(client, &mut report).await;
+    if let Some(window) = &config.throttle.window {
+        report.add("throttle_window", check_window(client, window).await);
+    }
     activity::check(client, &scene, &mut report).await;
     if !report.connection_lost() {
         module::check(client, &scene, &mut report).await;

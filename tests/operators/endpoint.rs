@@ -114,6 +114,41 @@ async fn the_endpoint_tells_how_it_goes_to_people_probes_and_prometheus() {
     assert_eq!(daemon.stop().await, 0);
 }
 
+// Goal: somebody else on the port costs the page, not the migration; and the daemon that
+// takes over on the same host takes the page over too.
+#[tokio::test]
+async fn a_daemon_whose_port_is_taken_works_without_its_page_until_the_port_is_free() {
+    let world = World::new().await;
+    fill(&world, 100).await;
+    let port = config(&world, "");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let mut first = world.daemon(&[]);
+    world.settled().await;
+    assert!(first.log().contains("metrics.listen: 127.0.0.1:"));
+    drop(taken);
+    let role = |role: &'static str| {
+        until("the page", async move || {
+            get(port, "/ready").is_ok_and(|a| a.status == 200 && a.body.contains(role))
+        })
+    };
+    role("\"owner\"").await;
+    let mut second = world.daemon(&[]);
+    until("the second daemon to wait", async || {
+        second.log().contains("waiting as a standby")
+    })
+    .await;
+    let pid = second.pid();
+    first.kill();
+    world
+        .until(
+            "the second daemon to take over",
+            &format!("select pid = {pid} from crossfade.daemon"),
+        )
+        .await;
+    role("\"owner\"").await;
+    assert_eq!(second.stop().await, 0);
+}
+
 #[tokio::test]
 async fn a_standby_is_ready_and_says_that_it_is_one() {
     let world = World::new().await;

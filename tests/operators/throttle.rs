@@ -175,6 +175,28 @@ async fn operators_signals_hold_the_copy_with_a_reason_and_let_it_go() {
 }
 
 #[tokio::test]
+async fn a_window_in_a_time_zone_that_the_server_does_not_know_is_not_set() {
+    let world = World::new().await;
+    fill(&world, 10).await;
+    let mut daemon = world.daemon(&[]);
+    world.settled().await;
+    let output = world.run(&["throttle", "workers=1", "window=22:00-06:00 Mars/Phobos"]);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(
+        err.contains("Mars/Phobos") && err.contains("pg_timezone_names"),
+        "{err}"
+    );
+    assert_eq!(
+        world.get("select count(*) from crossfade.setting").await,
+        "0"
+    );
+    watch::throttle(&world, &["window=00:00-24:00 Europe/Berlin"]);
+    watch::throttle(&world, &["window=off"]);
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test]
 async fn a_stalled_stream_holds_the_copy_by_seconds_bytes_and_retained_log() {
     let (world, _daemon) = copying(30_000, Options::default()).await;
     let control = Control::start(&world).await;

@@ -185,10 +185,14 @@ fn asked(probed: &Probed, limits: &Throttle) -> Vec<Signal> {
     };
     if let Some(window) = &limits.window {
         let outside = probed.minute.is_none_or(|minute| !window.holds(minute));
+        let why = match probed.minute {
+            Some(_) => "outside of the time to copy",
+            None => "the server does not tell what time it is there",
+        };
         put(
             Kind::Window,
             f64::from(u8::from(outside)),
-            format!("outside of the time to copy (throttle.window = {window})"),
+            format!("{why} (throttle.window = {window})"),
         );
     }
     if let Some(most) = limits.max_replica_lag_seconds {

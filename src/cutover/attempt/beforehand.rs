@@ -1,7 +1,12 @@
 //! What of the verification is done before anybody is kept waiting.
 
+use tokio_postgres::Client;
+
+use super::Learned;
 use crate::cutover::switch::Prepared;
+use crate::error::Result;
 use crate::failpoint;
+use crate::state::quarantine::{self, Entry};
 use crate::verify;
 use crate::write::Session;
 
@@ -36,6 +41,47 @@ pub async fn verify_late(prepared: &Prepared<'_>) -> Option<String> {
             None
         }
     }
+}
+
+/// The rows in quarantine that the stream to be drained has set aside.
+///
+/// # Errors
+/// Connection errors.
+pub async fn set_aside(prepared: &Prepared<'_>, client: &Client) -> Result<Vec<Entry>> {
+    let mut all = quarantine::list(client, prepared.migration.id).await?;
+    all.retain(|e| e.leg == prepared.direction.leg());
+    Ok(all)
+}
+
+/// A reason not to ask for the lock: the rows that kept an earlier attempt from going on
+/// under it are still set aside, and would again.
+///
+/// # Errors
+/// Connection errors.
+pub async fn still_set_aside(
+    prepared: &Prepared<'_>,
+    control: &Client,
+    learned: &Learned,
+) -> Result<Option<String>> {
+    if learned.set_aside.is_empty() {
+        return Ok(None);
+    }
+    let now = set_aside(prepared, control).await?;
+    let known = |e: &&Entry| {
+        let mut before = learned.set_aside.iter();
+        before.any(|b| (b.source_id, &b.key) == (e.source_id, &e.key))
+    };
+    let left = now.iter().filter(known).count();
+    Ok((left > prepared.accept.quarantined).then(|| left_behind(left)))
+}
+
+/// What is said of rows in quarantine that keep the old schema.
+#[must_use]
+pub fn left_behind(rows: usize) -> String {
+    format!(
+        "{rows} rows are in quarantine, with values that other rows hold or that cannot be written: \
+         `crossfade quarantine list` names them"
+    )
 }
 
 /// What is said of rows that the last verification did not see as they are.
