@@ -217,12 +217,16 @@ vacuum (analyze) "S x".ev"#,
     let dir = std::env::temp_dir().join(format!("crossfade_parts_{:x}", fastrand::u64(..)));
     std::fs::create_dir_all(&dir).unwrap();
     let folder = dir.display().to_string();
-    let query = r#"select * from "S x".ev where nd = md5('77')"#;
+    let query = r#"select count(*) from "S x".ev where nd = md5('77')"#;
     let ran = crossfade(&world, &["--sql", query, "--migrations", &folder]);
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let said = text(&ran.stdout);
-    assert!(said.contains("CREATE INDEX CONCURRENTLY"), "{said}");
-    assert!(!said.contains("CONCURRENTLY ev"), "{said}");
+    for part in [
+        r#"CREATE INDEX "ev_nd_idx2" ON ONLY "S x"."ev" "#,
+        r#"CREATE INDEX CONCURRENTLY "e11_nd_idx2" ON "S x"."e11" "#,
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
     let migrate = |verb: &str| {
         let ran = Command::new(env!("CARGO_BIN_EXE_crossfade"))
             .args(["migrate", verb, "--dir", &folder, "--url"])
@@ -233,7 +237,7 @@ vacuum (analyze) "S x".ev"#,
         assert!(ran.status.success(), "{out}{error}");
     };
     migrate("up");
-    let indexes = r#"select string_agg(i.indrelid::regclass || ' ' || i.indisvalid, ', ' order by i.indrelid::regclass::text)
+    let indexes = r#"select string_agg(i.indrelid::regclass || ' ' || i.indisvalid, ', ' order by i.indrelid::regclass::text collate "C")
         from pg_index i join pg_class c on c.oid = i.indrelid where c.relnamespace = '"S x"'::regnamespace"#;
     assert_eq!(
         world.get(indexes).await,
