@@ -52,6 +52,31 @@ fn a_good_setup_passes_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_state_schema_is_told_from_a_history_and_from_somebody_elses_schema() {
+    let shop = Shop::open();
+    shop.write(
+        "migrations/0001_a.sql",
+        "-- Up\nselect 1;\n-- Down\nselect 1;\n",
+    );
+    let ran = shop.crossfade(&["migrate", "up"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let state = |word: &str| {
+        let (code, report) = preflight(&shop);
+        assert_eq!(code, Some(0), "{report:#}");
+        check(&report, "state_schema", word)
+    };
+    assert_eq!(state("history of `crossfade migrate`").0, "ok");
+    shop.sql("drop schema crossfade cascade; create schema crossfade");
+    assert_eq!(state("is empty").0, "ok");
+    shop.sql("create table crossfade.theirs ()");
+    let (outcome, remedy) = state("not this program's");
+    assert!(
+        outcome == "warning" && remedy.contains("RENAME"),
+        "{remedy}"
+    );
+}
+
+#[test]
 fn every_failure_is_listed_at_once() {
     let shop = Shop::open_with(Options::default().setting("wal_level", "replica"));
     shop.sql("alter table shop.orders drop column customer; alter table shop.order_items drop column sku, drop column qty");

@@ -21,7 +21,7 @@ use crate::explain::report::Report;
 use crate::explain::rewrite::{self, Proven};
 use crate::explain::run::Effort;
 use crate::explain::statement::Statement;
-use crate::explain::{migration, top, used, words};
+use crate::explain::{migration, settle, top, used, words};
 use crate::pg::{ConnInfo, SessionLimits, connect_with};
 
 #[derive(Debug, clap::Args)]
@@ -85,6 +85,9 @@ enum Measure {
 /// # Errors
 /// Configuration and connection errors, and what the server says about the query.
 pub async fn run(context: &Context, args: &Args) -> Result<ExitCode> {
+    if let Some(dir) = &args.migrations {
+        migration::folder(dir)?;
+    }
     if let Some(path) = &args.plan {
         return stored(context, args, path);
     }
@@ -214,6 +217,7 @@ impl Place<'_> {
         )
         .await?;
         advise::warn(&mut advice.recommended, &examined.catalog);
+        settle::settle(self.client, &mut advice).await?;
         Ok(Some(advice))
     }
 }

@@ -35,12 +35,37 @@ pub struct Advice {
     pub notes: Vec<String>,
 }
 
+/// An index for a partition, which becomes a part of the one above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub table: QualifiedName,
+    pub name: String,
+    /// The schema and name of the index that it belongs to.
+    pub of: QualifiedName,
+    /// It has rows of its own, and no partitions.
+    pub leaf: bool,
+}
+
+/// How an index is made in the given database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Way {
+    /// At once, beside its writers.
+    #[default]
+    Concurrently,
+    /// Of each partition beside its writers, the upper ones first.
+    Parts(Vec<Part>),
+    /// In one go, while writers wait.
+    Whole,
+}
+
 /// A change that is worth its price.
 #[derive(Debug, Clone, Serialize)]
 pub struct Recommended {
     pub change: Change,
     /// The name that it is to be given.
     pub name: String,
+    #[serde(skip)]
+    pub way: Way,
     pub before: f64,
     pub after: f64,
     pub bytes: f64,
@@ -349,6 +374,7 @@ fn price(
     let mut recommended = Recommended {
         change: change.clone(),
         name: name.to_owned(),
+        way: Way::default(),
         before: step.before,
         after: step.after,
         bytes: step.trial.bytes,

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::candidate::{Candidate, named};
+use super::candidate::Candidate;
 use super::laboratory::{Laboratory, Place};
+use super::name;
 use super::plan::Plan;
 use super::run::{self, Effort};
 use super::statement::{Mode, Statement};
@@ -95,6 +96,15 @@ impl Change {
                     table.sql()
                 )
             }
+        }
+    }
+
+    /// What its name begins and ends with.
+    #[must_use]
+    pub fn stem(&self) -> (String, &'static str) {
+        match self {
+            Self::Index(candidate) => candidate.stem(),
+            Self::Statistics { table, .. } => (table.name.clone(), "_stats"),
         }
     }
 
@@ -242,16 +252,9 @@ impl Experiment<'_> {
     /// # Errors
     /// What the server says.
     pub async fn keep(&mut self, change: Change) -> Result<()> {
-        let (stem, suffix) = match &change {
-            Change::Index(candidate) => candidate.stem(),
-            Change::Statistics { table, .. } => (table.name.clone(), "_stats"),
-        };
-        let mut name = named(&stem, suffix);
-        let mut number = 1;
-        while self.is_taken(&change.table().schema, &name).await? {
-            number += 1;
-            name = named(&stem, &format!("{suffix}{number}"));
-        }
+        let schema = &change.table().schema;
+        let others = |name: &str| self.kept.iter().any(|(n, _)| n == name);
+        let name = name::free(&self.laboratory.client, schema, change.stem(), others).await?;
         if self.laboratory.place == Place::Throwaway {
             for statement in change.make(&name) {
                 self.laboratory.client.batch_execute(&statement).await?;
@@ -320,20 +323,6 @@ impl Experiment<'_> {
             client.batch_execute(&change.unmake(&name)).await?;
         }
         Ok(())
-    }
-
-    async fn is_taken(&self, schema: &str, name: &str) -> Result<bool> {
-        let known = self.kept.iter().any(|(n, _)| n == name);
-        let row = self
-            .laboratory
-            .client
-            .query_one(
-                "select exists(select from pg_class where relname = $2 and relnamespace = to_regnamespace(quote_ident($1))) \
-                     or exists(select from pg_statistic_ext where stxname = $2)",
-                &[&schema, &name],
-            )
-            .await?;
-        Ok(known || row.get(0))
     }
 }
 

@@ -56,21 +56,36 @@ impl Report<'_> {
         if !advice.recommended.is_empty() {
             return "the planner expects these changes to help; nothing was run".to_owned();
         }
+        let unknown = advice.search.failed().0 > 0;
+        let no_index = if unknown {
+            "not every index could be tried"
+        } else {
+            "no index does"
+        };
         if advice.analyze.is_some() {
-            return "ANALYZE alone helps; no index does".to_owned();
+            return format!("ANALYZE alone helps; {no_index}");
         }
         if !advice.rewritten.is_empty() || self.rewrites.iter().any(Proven::helps) {
-            return "other words for the query help; no index does as it stands".to_owned();
+            return format!("other words for the query help; {no_index} as it stands");
         }
         if advice.search.enumerated == 0 {
             return "nothing helps: no index could serve the query as it is written".to_owned();
         }
-        format!(
-            "nothing helps: {} candidates, {} tries, none is worth its price. The query is at its best \
-             for this schema",
-            advice.search.enumerated,
-            advice.search.trials.len()
-        )
+        let tries = advice.search.trials.len();
+        let candidates = advice.search.enumerated;
+        match advice.search.failed() {
+            (failed, Some(reason)) if failed == tries => format!(
+                "nothing is known of indexes: none of the {failed} that were to be tried could be made ({reason})"
+            ),
+            (failed, Some(_)) if failed > 0 => format!(
+                "nothing that could be tried helps: {candidates} candidates, {tries} tries, of which {failed} \
+                 could not be made; none of the others is worth its price"
+            ),
+            _ => format!(
+                "nothing helps: {candidates} candidates, {tries} tries, none is worth its price. The query is at \
+                 its best for this schema, as far as B-tree, GIN and BRIN indexes go"
+            ),
+        }
     }
 
     /// For machines.

@@ -153,11 +153,12 @@ pub async fn fingerprint(
     client: &impl GenericClient,
     statement: &Statement,
 ) -> Result<Fingerprint> {
-    // A line of its own for what follows: the query may end in a comment.
+    // A line of its own for what follows: the query may end in a comment. `q.*` is the row;
+    // `q` alone would be a column that the query calls so.
     let sql = format!(
         "select count(*), coalesce(sum(h), 0)::text || ' ' || coalesce(sum(g), 0)::text, \
                 coalesce(sum(hashint8extended(h, n)::numeric), 0)::text \
-         from (select hashtextextended(q::text, 0) as h, hashtextextended(q::text, 7919) as g, \
+         from (select hashtextextended((q.*)::text, 0) as h, hashtextextended((q.*)::text, 7919) as g, \
                       row_number() over () as n \
                from (\n{}\n) q) r",
         statement.text

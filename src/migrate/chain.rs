@@ -5,8 +5,9 @@ use tokio_postgres::Client;
 use super::event::{Event, Observer};
 use super::folder::{Down, Folder, Migration};
 use super::guard::{self, Verdict};
-use super::history::{self, Direction, History, Record};
+use super::history::{self, Direction, History, Record, State};
 use super::plan::Plan;
+use super::recover;
 use super::run::Run;
 use super::script::Script;
 use super::session::{Limits, Session};
@@ -74,6 +75,17 @@ pub async fn prepare<'a>(
         std::iter::once(*script).chain(down)
     });
     syntax::check(client, both).await?;
+    let begun = |m: &Migration| {
+        let mut halfway = records.iter().filter(|r| r.state != State::Applied);
+        halfway.any(|r| r.number == m.number)
+    };
+    // Of what stands halfway the steps that are done are asked for when it goes on.
+    for (migration, script) in migrations.iter().filter(|(m, _)| !begun(m)) {
+        recover::traceable(script, |_| false)?;
+        if let (Direction::Up, Down::Script(down)) = (direction, &migration.down) {
+            recover::traceable(down, |_| false)?;
+        }
+    }
     let scripts: Vec<&Script> = migrations.iter().map(|(_, s)| *s).collect();
     let verdict = guard::look(client, &scripts).await?;
     verdict.accept(&options.accept)?;
@@ -115,6 +127,12 @@ pub async fn run(
         observer(Event::Blind { what });
     }
     for (migration, script) in &work.migrations {
+        let number = migration.number;
+        let steps = history.steps(&session.client, number, direction).await?;
+        recover::traceable(script, |at| {
+            let mut done = steps.iter().filter(|s| s.done);
+            done.any(|s| usize::try_from(s.step) == Ok(at))
+        })?;
         let run = Run {
             session: &session,
             history: &history,

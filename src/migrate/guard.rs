@@ -7,19 +7,22 @@
 //! ask. All of that is looked up before anything is run.
 
 mod catalog;
+mod path;
 mod queries;
 mod routines;
+mod seen;
 
 use std::fmt::{self, Write as _};
 
 use tokio_postgres::Client;
 
+use self::path::Path;
+use self::seen::{Made, Seen};
 use super::script::Script;
 use crate::error::{Error, Kind, Result};
 use crate::pg::QualifiedName;
 use crate::sql::reference::Target;
-use crate::sql::token::{self, Kind as Token};
-use crate::sql::{Name, ObjectKind, Operation, Place, Statement};
+use crate::sql::{Name, ObjectKind, Operation, Place};
 
 /// What a statement takes away.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,20 +44,25 @@ impl Loss {
             Target::Table { schema, name } => {
                 format!("{verb} {}", QualifiedName::new(schema, name))
             }
-            Target::Column {
-                schema,
-                table,
-                column,
-            } => {
-                let column = Name {
-                    schema: None,
-                    name: column.clone(),
-                };
-                format!("{verb} {}.{column}", QualifiedName::new(schema, table))
+            Target::Column { schema, table, .. } => {
+                let table = QualifiedName::new(schema, table);
+                format!("{verb} {table}.{}", self.column())
             }
             Target::Routine { schema, name } => {
                 format!("{verb} {}()", QualifiedName::new(schema, name))
             }
+        }
+    }
+
+    /// The column's name, for people; empty where it is none.
+    fn column(&self) -> String {
+        match &self.target {
+            Target::Column { column, .. } => Name {
+                schema: None,
+                name: column.clone(),
+            }
+            .to_string(),
+            _ => String::new(),
         }
     }
 }
@@ -144,32 +152,27 @@ pub async fn look(client: &Client, scripts: &[&Script]) -> Result<Verdict> {
     for script in scripts {
         // A replacement later in the same file still comes before anybody calls.
         seen.replaced(script);
+        // What a script has SET is not for the next one.
+        let mut path = Path::default();
         for statement in script.statements() {
+            path.see(&statement.text);
             // What goes together does not need each other.
             seen.dropped(statement);
             for part in &statement.parts {
-                for loss in losses(client, part.at, &part.operation).await? {
-                    let mut found = Vec::new();
-                    if !loss.renamed {
-                        found.extend(catalog::dependents(client, &loss).await?);
-                    }
-                    // Texts find what the script puts in its place.
-                    if !seen.makes(script, &loss.target) {
-                        found.extend(texts(client, &loss, &mut asked, &mut verdict.blind).await?);
-                    }
-                    verdict.dependents.extend(
-                        found
-                            .into_iter()
-                            .filter(|(name, _)| !seen.handles(name, &loss.target))
-                            .map(|(name, why)| Dependent {
-                                name,
-                                why,
-                                loss: loss.what(),
-                                file: script.file.clone(),
-                                at: loss.at,
-                                place: Place::of(&script.text, loss.at),
-                            }),
-                    );
+                for loss in losses(client, part.at, &part.operation, &path).await? {
+                    let found =
+                        found(client, &loss, script, &mut asked, &mut verdict.blind).await?;
+                    let kept = found
+                        .into_iter()
+                        .filter(|f| !seen.handles(&f.name, &f.target));
+                    verdict.dependents.extend(kept.map(|f| Dependent {
+                        name: f.name,
+                        why: f.why,
+                        loss: f.loss,
+                        file: script.file.clone(),
+                        at: loss.at,
+                        place: Place::of(&script.text, loss.at),
+                    }));
                 }
             }
         }
@@ -178,6 +181,75 @@ pub async fn look(client: &Client, scripts: &[&Script]) -> Result<Verdict> {
         .dependents
         .dedup_by(|a, b| a.name == b.name && a.loss == b.loss);
     Ok(verdict)
+}
+
+/// A dependent of one loss, before anybody looked whether the script deals with it.
+struct Found {
+    name: String,
+    why: String,
+    loss: String,
+    target: Target,
+}
+
+/// What depends on what is lost: by the catalog, by the texts of routines and queries.
+async fn found(
+    client: &Client,
+    loss: &Loss,
+    script: &Script,
+    asked: &mut Asked,
+    blind: &mut Vec<String>,
+) -> Result<Vec<Found>> {
+    let as_found = |of: &Loss, words: &str, list: Vec<(String, String)>| -> Vec<Found> {
+        let each = list.into_iter().map(|(name, why)| Found {
+            name,
+            why,
+            loss: words.to_owned(),
+            target: of.target.clone(),
+        });
+        each.collect()
+    };
+    let what = loss.what();
+    let mut all = Vec::new();
+    if !loss.renamed {
+        all.extend(as_found(
+            loss,
+            &what,
+            catalog::dependents(client, loss).await?,
+        ));
+    }
+    // Texts find what the script puts in its place, as far as that has the same columns.
+    let columns = match seen::made(client, script, &loss.target).await? {
+        Made::Nothing => {
+            let list = texts(client, loss, asked, blind).await?;
+            all.extend(as_found(loss, &what, list));
+            return Ok(all);
+        }
+        Made::Whole => return Ok(all),
+        Made::Columns(columns) => columns,
+    };
+    for column in catalog::columns(client, loss.oid).await? {
+        if columns.contains(&column) {
+            continue;
+        }
+        let Target::Table { schema, name } = &loss.target else {
+            continue;
+        };
+        let missing = Loss {
+            target: Target::Column {
+                schema: schema.clone(),
+                table: name.clone(),
+                column,
+            },
+            ..loss.clone()
+        };
+        let words = format!(
+            "{what}, and what takes its name has no {}",
+            missing.column()
+        );
+        let list = texts(client, &missing, asked, blind).await?;
+        all.extend(as_found(&missing, &words, list));
+    }
+    Ok(all)
 }
 
 /// What is read once for all losses.
@@ -209,39 +281,47 @@ async fn texts(
 }
 
 /// What an operation takes away of what is there now.
-async fn losses(client: &Client, at: usize, operation: &Operation) -> Result<Vec<Loss>> {
+async fn losses(
+    client: &Client,
+    at: usize,
+    operation: &Operation,
+    path: &Path,
+) -> Result<Vec<Loss>> {
     let relation = async |name: &Name, renamed: bool| -> Result<Vec<Loss>> {
-        Ok(catalog::relation(client, name)
-            .await?
-            .map(|(oid, name)| Loss {
-                target: Target::Table {
-                    schema: name.schema,
-                    name: name.name,
-                },
-                renamed,
-                oid,
-                number: 0,
-                at,
-            })
-            .into_iter()
-            .collect())
+        let name = path.relation(client, name).await?;
+        let found = catalog::relation(client, &name).await?;
+        let loss = found.map(|(oid, name)| Loss {
+            target: Target::Table {
+                schema: name.schema,
+                name: name.name,
+            },
+            renamed,
+            oid,
+            number: 0,
+            at,
+        });
+        Ok(loss.into_iter().collect())
     };
+    // Partitions and children lose theirs with it.
     let column = async |table: &Name, column: &str, renamed: bool| -> Result<Vec<Loss>> {
-        Ok(catalog::column(client, table, column)
-            .await?
-            .map(|(oid, number, table)| Loss {
-                target: Target::Column {
-                    schema: table.schema,
-                    table: table.name,
-                    column: column.to_owned(),
-                },
-                renamed,
-                oid,
-                number,
-                at,
-            })
-            .into_iter()
-            .collect())
+        let table = path.relation(client, table).await?;
+        let found = catalog::column(client, &table, column, renamed).await?;
+        let losses = found.into_iter().map(|(oid, number, table)| Loss {
+            target: Target::Column {
+                schema: table.schema,
+                table: table.name,
+                column: column.to_owned(),
+            },
+            renamed,
+            oid,
+            number,
+            at,
+        });
+        Ok(losses.collect())
+    };
+    let routine = async |name: &Name, renamed: bool| -> Result<Vec<Loss>> {
+        let name = path.routine(client, name).await?;
+        catalog::routines(client, &name, renamed, at).await
     };
     match operation {
         Operation::DropColumn {
@@ -251,7 +331,7 @@ async fn losses(client: &Client, at: usize, operation: &Operation) -> Result<Vec
         } => column(table, name, false).await,
         Operation::RenameColumn { table, from, .. } => column(table, from, true).await,
         Operation::Drop { kind, name, .. } => match kind {
-            ObjectKind::Routine => catalog::routines(client, name, false, at).await,
+            ObjectKind::Routine => routine(name, false).await,
             ObjectKind::Schema => catalog::schema(client, &name.name, at).await,
             kind if is_relation(*kind) => relation(name, false).await,
             _ => Ok(Vec::new()),
@@ -260,7 +340,7 @@ async fn losses(client: &Client, at: usize, operation: &Operation) -> Result<Vec
             kind, from: name, ..
         }
         | Operation::SetSchema { kind, name, .. } => match kind {
-            ObjectKind::Routine => catalog::routines(client, name, true, at).await,
+            ObjectKind::Routine => routine(name, true).await,
             kind if is_relation(*kind) => relation(name, true).await,
             _ => Ok(Vec::new()),
         },
@@ -276,137 +356,4 @@ fn is_relation(kind: ObjectKind) -> bool {
             | ObjectKind::View
             | ObjectKind::MaterializedView
     )
-}
-
-/// What the scripts have dropped or replaced so far.
-#[derive(Default)]
-struct Seen {
-    dropped: Vec<Name>,
-    /// Views and routines with a new definition, and its text.
-    replaced: Vec<(Name, String)>,
-}
-
-impl Seen {
-    fn replaced(&mut self, script: &Script) {
-        for statement in script.statements() {
-            for part in &statement.parts {
-                match &part.operation {
-                    Operation::CreateRoutine { routine: name, .. } => {
-                        self.replaced.push((name.clone(), bodies(statement)));
-                    }
-                    Operation::CreateView { view: name, .. } => {
-                        self.replaced.push((name.clone(), statement.text.clone()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn dropped(&mut self, statement: &Statement) {
-        for part in &statement.parts {
-            match &part.operation {
-                Operation::Drop { name, .. } | Operation::DropIndex { index: name, .. } => {
-                    self.dropped.push(name.clone());
-                }
-                Operation::DropConstraint { constraint, .. } => self.dropped.push(Name {
-                    schema: None,
-                    name: constraint.clone(),
-                }),
-                Operation::Trigger {
-                    name: Some(name),
-                    drop: true,
-                    ..
-                }
-                | Operation::Policy {
-                    name: Some(name),
-                    drop: true,
-                    ..
-                } => self.dropped.push(Name {
-                    schema: None,
-                    name: name.clone(),
-                }),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether the same script puts something of that name in the place of what it
-    /// renames, such as a view under the old name.
-    fn makes(&self, script: &Script, target: &Target) -> bool {
-        let Target::Table { schema, name } = target else {
-            return false;
-        };
-        script
-            .statements()
-            .flat_map(|s| &s.parts)
-            .any(|p| match &p.operation {
-                Operation::CreateView { view: made, .. }
-                | Operation::CreateTable { table: made, .. } => made.may_be(schema, name),
-                Operation::Rename { from, to, .. } => {
-                    to == name && from.schema.as_ref().is_none_or(|s| s == schema)
-                }
-                _ => false,
-            })
-    }
-
-    /// Whether the scripts deal with a dependent: `kind:schema.name…`.
-    fn handles(&self, dependent: &str, target: &Target) -> bool {
-        let identity = dependent.split_once(':').map_or(dependent, |(_, n)| n);
-        let identity = identity.split('(').next().unwrap_or(identity);
-        // `constraint:schema.table.name` has three parts; the last one is the name.
-        let parts: Vec<String> = token::tokens(identity)
-            .iter()
-            .filter_map(|t| t.identifier(identity))
-            .collect();
-        let (Some(name), schema) = (parts.last(), parts.first()) else {
-            return false;
-        };
-        let is = |n: &Name| {
-            n.name == *name
-                && (n.schema.is_none() || parts.len() < 2 || n.schema.as_ref() == schema)
-        };
-        // A constraint, trigger or policy goes with its table.
-        let owner = |n: &Name| {
-            parts.len() == 3
-                && n.name == parts[1]
-                && n.schema.as_ref().is_none_or(|s| *s == parts[0])
-        };
-        if self.dropped.iter().any(|n| is(n) || owner(n)) {
-            return true;
-        }
-        let still = |text: &str| {
-            let visible = [schema.cloned().unwrap_or_default()];
-            let reading = crate::sql::reference::Reading {
-                visible: &visible,
-                trigger: true,
-            };
-            crate::sql::reference::mention(text, target, reading).is_some()
-        };
-        self.replaced.iter().any(|(n, text)| is(n) && !still(text))
-    }
-}
-
-/// The strings of a routine's definition: its body.
-fn bodies(statement: &Statement) -> String {
-    let text = &statement.text;
-    let mut bodies = String::new();
-    let mut atomic = false;
-    for token in token::tokens(text) {
-        atomic |= token.is_word(text, "atomic") || token.is_word(text, "return");
-        if token.kind == Token::String || atomic {
-            let inner = token.text(text);
-            // `$body$ … $body$`
-            let tag = inner
-                .strip_prefix('$')
-                .and_then(|rest| rest.find('$'))
-                .map_or(0, |at| at + 2);
-            let inner = inner
-                .get(tag..inner.len().saturating_sub(tag))
-                .unwrap_or(inner);
-            bodies.push_str(inner.trim_matches('\''));
-            bodies.push(' ');
-        }
-    }
-    bodies
 }

@@ -113,29 +113,26 @@ impl<'a> Plan<'a> {
         found
     }
 
-    /// A file that came in below one that is applied, as after merging a branch.
+    /// A file that came in below one that is applied, as after merging a branch. Whoever
+    /// adopts a database notes every file up to a number as applied.
     fn out_of_order(&self) -> Option<Error> {
-        let version = self.version();
+        let newest = self.records.iter().map(|r| r.number).max()?;
         let late = self
             .folder
             .migrations
             .iter()
-            .find(|m| m.number < version && self.record(m.number).is_none())?;
-        // A database that was adopted later has no records below its first.
-        let first = self.records.first().map_or(0, |r| r.number);
-        (late.number > first || first == self.folder.oldest()).then(|| {
-            conflict(
-                format!(
-                    "{} is not applied, but {version:04} already is",
-                    late.label()
-                ),
-                format!(
-                    "give it the next free number ({:04}); a database that has it anyway: `crossfade migrate repair --mark-applied {}`",
-                    self.folder.newest() + 1,
-                    late.number
-                ),
-            )
-        })
+            .find(|m| m.number < newest && self.record(m.number).is_none())?;
+        Some(conflict(
+            format!(
+                "{} is not applied, but {newest:04} already is",
+                late.label()
+            ),
+            format!(
+                "give it the next free number ({:04}); a database that has it anyway: `crossfade migrate repair --mark-applied {}`",
+                self.folder.newest() + 1,
+                late.number
+            ),
+        ))
     }
 
     /// What `up` has to do, in order; first of all what stands halfway.
@@ -152,14 +149,13 @@ impl<'a> Plan<'a> {
                 ));
             }
         }
-        let first = self.records.first().map_or(0, |r| r.number);
         Ok(self
             .folder
             .migrations
             .iter()
             .filter(|m| to.is_none_or(|to| m.number <= to))
             .filter(|m| match self.record(m.number) {
-                None => m.number >= first,
+                None => true,
                 Some(record) => record.state == State::Halfway(Direction::Up),
             })
             .collect())
@@ -345,6 +341,22 @@ mod tests {
             "{}",
             error.what_to_do()
         );
+        // Below the first one too, and while a later one stands halfway.
+        for state in [State::Applied, State::Halfway(Direction::Up)] {
+            let records = [record(2, state)];
+            let plan = Plan {
+                folder: &four,
+                records: &records,
+            };
+            let error = plan.up(None).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .contains("0001_m is not applied, but 0002"),
+                "{error}"
+            );
+            assert!(plan.conflicts().len() == 1);
+        }
         let two = folder(2);
         let records = [1, 2, 3].map(|n| record(n, State::Applied));
         let plan = Plan {

@@ -3,6 +3,7 @@
 
 use tokio_postgres::Client;
 
+use super::script::Script;
 use crate::error::{Context, Error, Result};
 use crate::pg::QualifiedName;
 use crate::sql::{Name, Operation, Statement};
@@ -119,6 +120,36 @@ pub async fn sweep(client: &Client, statement: &Statement) -> Result<Option<Stri
         }
     }
     Ok(None)
+}
+
+/// Refuses a step that is still to be done whose remains nobody could find: the server
+/// chooses the name of an index that has none, another one each time, and an INVALID one
+/// would stay. `done` tells which steps are, by their place.
+///
+/// # Errors
+/// [`Kind::Config`](crate::error::Kind::Config) at that place.
+pub fn traceable(script: &Script, done: impl Fn(usize) -> bool) -> Result<()> {
+    for (at, step) in script.steps.iter().enumerate() {
+        for statement in step.statements() {
+            let nameless = statement.parts.iter().any(|p| {
+                matches!(
+                    p.operation,
+                    Operation::CreateIndex {
+                        index: None,
+                        concurrently: true,
+                        ..
+                    }
+                )
+            });
+            if nameless && !done(at) {
+                let message = "CREATE INDEX CONCURRENTLY without a name: what is left of a build that fails could not be found again";
+                return Err(script
+                    .error(statement.range.start, message)
+                    .remedy("give the index a name: CREATE INDEX CONCURRENTLY name ON …"));
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Found {

@@ -122,13 +122,29 @@ async fn state_schema(client: &Client) -> Result<Finding> {
             quote(&role)
         )));
     }
-    match install::current(client).await? {
-        Some(version) => Ok(Finding::ok(format!(
+    if let Some(version) = install::current(client).await? {
+        return Ok(Finding::ok(format!(
             "the schema crossfade has version {version}"
-        ))),
-        None => Ok(Finding::warning(
+        )));
+    }
+    let row = client
+        .query_one(
+            "select to_regclass('crossfade.schema_migration') is not null,
+                    not exists (select from pg_catalog.pg_class
+                                where relnamespace = 'crossfade'::regnamespace)",
+            &[],
+        )
+        .await?;
+    Ok(match (row.try_get(0)?, row.try_get(1)?) {
+        (true, _) => Finding::ok(
+            "the schema crossfade has the history of `crossfade migrate`; the state's tables will be made beside it",
+        ),
+        (false, true) => {
+            Finding::ok("the schema crossfade is empty; the state's tables will be made in it")
+        }
+        (false, false) => Finding::warning(
             "a schema crossfade exists that is not this program's; its tables will be made in it",
             "rename it if it is something else: ALTER SCHEMA crossfade RENAME TO another",
-        )),
-    }
+        ),
+    })
 }

@@ -5,6 +5,7 @@
 
 pub mod linter;
 mod operation;
+pub mod output;
 pub mod place;
 pub mod query;
 mod reading;

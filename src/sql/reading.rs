@@ -10,7 +10,7 @@ const TABLES: &[K] = &[K::TABLE_NAME_REF, K::RELATION_NAME_REF];
 
 /// What a statement's node does; each with the byte where it begins in the statement.
 pub(super) fn read(node: &SyntaxNode) -> Vec<(usize, Operation)> {
-    if node.kind() == K::ALTER_TABLE {
+    if matches!(node.kind(), K::ALTER_TABLE | K::ALTER_FOREIGN_TABLE) {
         return alter_table(node);
     }
     let at = usize::from(node.text_range().start());
@@ -412,6 +412,13 @@ fn other(node: &SyntaxNode) -> Vec<Operation> {
             }];
         }
         match action.kind() {
+            K::RENAME_COLUMN => {
+                return vec![Operation::RenameColumn {
+                    from: word(&action, K::COLUMN_NAME_REF).unwrap_or_default(),
+                    to: word(&action, K::COLUMN_NAME).unwrap_or_default(),
+                    table: from,
+                }];
+            }
             K::SET_SCHEMA => {
                 return vec![Operation::SetSchema {
                     kind: object,

@@ -29,6 +29,22 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// A quick look before [`mention`]: false where the text cannot have the name in it.
+    /// A trigger's function need not name its table.
+    #[must_use]
+    pub fn may_stand_in(&self, text: &str) -> bool {
+        let name = match self {
+            Self::Table { name, .. } | Self::Routine { name, .. } => name,
+            Self::Column { table, .. } => table,
+        };
+        // Quotes are doubled, and U&"…" hides characters; others stand as they are.
+        name.contains('"')
+            || text.contains("&\"")
+            || text.to_lowercase().contains(&name.to_lowercase())
+    }
+}
+
 /// How the text mentions it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {

@@ -239,6 +239,32 @@ async fn other_words_are_shown_only_when_the_result_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_page_after_a_row_is_begun_by_its_value_and_compared_by_all_columns() {
+    let world = World::new(
+        "create table o (id int primary key, customer int, q text, note text);\n\
+         insert into o select i, i * 7919 % 5000, 'same', md5(i::text) from generate_series(1, 20000) i;\n\
+         create index on o (customer);\n\
+         vacuum (analyze) o",
+    )
+    .await;
+    // Numbers have another order than their texts.
+    let paging = world
+        .rewrites("select id, note from o order by id limit 20 offset 12005")
+        .await;
+    assert_eq!(paging[0].rule, "offset-paging");
+    assert_eq!(paging[0].equality, Equality::Identical);
+    assert!(
+        paging[0].text.contains("(id) > ('12005')"),
+        "{}",
+        paging[0].text
+    );
+    // Each customer has four rows: the page after a customer begins elsewhere, which a
+    // column that is the same everywhere must not hide.
+    let ties = "select q, id, customer, note from o order by customer limit 20 offset 12005";
+    assert!(world.rewrites(ties).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_query_cannot_write_and_one_that_may_is_rolled_back() {
     let world = World::new(TABLES).await;
     let (mut client, watcher) = (world.open().await, world.open().await);
@@ -310,4 +336,24 @@ async fn a_query_that_takes_too_long_is_diagnosed_from_its_estimate() {
         "{:?}",
         examined.notes
     );
+}
+
+#[tokio::test]
+async fn a_copy_has_the_collations_of_its_tables() {
+    let world = World::new(
+        r#"create schema "S x";
+create collation "S x".ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+create collation "S x"."plain c" (lc_collate = 'C', lc_ctype = 'C');
+create domain "S x".word as text collate "S x".ci;
+create table "S x".named (id int primary key, name text collate "S x".ci, code text collate "S x"."plain c", w "S x".word);
+insert into "S x".named select g, 'Name ' || g, g, 'W' || g from generate_series(1, 2000) g;
+vacuum (analyze) "S x".named"#,
+    )
+    .await;
+    let text = r#"select count(*) from "S x".named where name = 'NAME 7' or w = 'w8'"#;
+    let (statement, examined) = world.examine(text).await;
+    assert_eq!(world.get(text).await, "2");
+    let laboratory = world.laboratory(&examined, 1e9).await;
+    let row = laboratory.client.query_one(&statement.text, &[]).await;
+    assert_eq!(row.unwrap().get::<_, i64>(0), 2);
 }

@@ -122,6 +122,49 @@ async fn each_fault_is_put_in_its_class_and_its_file_is_named() {
 }
 
 #[tokio::test]
+async fn no_name_of_a_column_hides_what_a_way_back_has_lost() {
+    let database = Database::new().await;
+    database.migration(
+        1,
+        "create table c (id int primary key, t jsonb, v int, doc jsonb, words text);
+         create table numbered (i int primary key, n int, r int, note text);
+         create table child (id int primary key, number int not null references numbered, note text)",
+        "drop table child; drop table numbered; drop table c",
+    );
+    database.file(
+        "0001_m.seed.sql",
+        r#"insert into c values (1, '{"a": 1}', 42, 'null', ''), (2, '{"a": 2}', 43, '{}', 'x')"#,
+    );
+    let back = "-- no-op: a test";
+    database.migration(2, "update c set v = null", back);
+    // NULL is neither the `null` of JSON nor an empty text.
+    database.migration(3, "update c set doc = null where doc = 'null'", back);
+    database.migration(4, "update c set words = null where words = ''", back);
+    // Of rows that were made up, which refer to a column called as their number.
+    database.migration(5, "update child set note = 'other'", back);
+    let report = checked(&database, 1).await;
+    for (number, column) in [
+        (2, "c has other values in v"),
+        (3, "in doc"),
+        (4, "in words"),
+    ] {
+        let (kind, file, details) = judged(&report, number);
+        assert_eq!(
+            (kind, file),
+            ("loses data", &*format!("000{number}_m.down.sql")),
+            "{report}"
+        );
+        assert!(details.contains(column), "{details}");
+    }
+    let (kind, _, details) = judged(&report, 5);
+    assert_eq!(kind, "loses data", "{report}");
+    assert!(
+        details.contains("child has other values in note"),
+        "{details}"
+    );
+}
+
+#[tokio::test]
 async fn a_chain_without_fault_is_fine_and_one_that_cannot_go_up_says_where() {
     let database = Database::new().await;
     database.migration(1, "create table t (id int)", "drop table t");

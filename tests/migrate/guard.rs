@@ -191,3 +191,141 @@ async fn without_statistics_of_queries_it_says_that_it_is_blind() {
         "{text}"
     );
 }
+
+/// What `up` says of a migration on a schema that is made anew; the routine `f` is in it.
+async fn refused(database: &Database, schema: &str, up: &str) -> String {
+    database
+        .sql("drop schema if exists s cascade; drop schema public cascade; create schema public; create schema s")
+        .await;
+    database.sql(schema).await;
+    database.migration(1, up, "-- no-op: a test");
+    database.refused(&["up", "--dry-run"])
+}
+
+fn reads(what: &str) -> String {
+    format!(
+        "create function f() returns bigint language plpgsql as 'begin return (select count({what}); end'"
+    )
+}
+
+#[tokio::test]
+async fn what_partitions_and_children_lose_with_the_column_is_told_once() {
+    let database = Database::new().await;
+    let partitions = format!(
+        "create table p (id int, a int, k int, check (a < k), unique (k, a)) partition by list (k);
+         create table p1 partition of p for values in (1) partition by range (k);
+         create table p11 partition of p1 default;
+         create table p2 partition of p default;
+         create index whole on p (a, id);
+         create index p11ix on p11 (a, id); create unique index p11u on p11 (id) where a > 5;
+         alter table p11 add constraint less check (a < id); create statistics st on a, id from p11;
+         {}",
+        reads("a) from p11")
+    );
+    let error = refused(&database, &partitions, "alter table p drop column a").await;
+    for name in [
+        "drops public.p11.a",
+        "index:p11ix would vanish",
+        "index:p11u would vanish",
+        "constraint:p11.less would vanish",
+        "statistics:public.st would vanish",
+        "routine:f() names it",
+        "index:whole would vanish",
+    ] {
+        assert_eq!(error.matches(name).count(), 1, "{name}\n{error}");
+    }
+    // The parts of what the whole has are told of the whole.
+    assert_eq!(error.matches("UNIQUE (k, a)").count(), 1, "{error}");
+    assert_eq!(error.matches("CHECK ((a < k))").count(), 1, "{error}");
+    assert!(!error.contains("p2"), "{error}");
+    let error = refused(&database, &partitions, "alter table p rename column a to b").await;
+    assert!(
+        error.contains("renames public.p11.a") && error.contains("routine:f() names it"),
+        "{error}"
+    );
+    let children = format!(
+        "create table p (id int, a int); create table c () inherits (p); create index cix on c (a, id);
+         create table own (a int) inherits (p); create index ownix on own (a, id); {}",
+        reads("a) from c")
+    );
+    let error = refused(&database, &children, "alter table p drop column a").await;
+    assert!(
+        error.contains("index:cix would vanish") && error.contains("routine:f() names it"),
+        "{error}"
+    );
+    // It has the column of its own too, and keeps it.
+    assert!(!error.contains("ownix"), "{error}");
+}
+
+#[tokio::test]
+async fn a_column_of_a_view_is_not_renamed_while_a_function_reads_it() {
+    let database = Database::new().await;
+    for kind in ["view", "materialized view"] {
+        let schema = format!(
+            "create table t (id int, a int); create {kind} v as select * from t; {}",
+            reads("a) from v")
+        );
+        let up = format!("alter {kind} v rename column a to aa");
+        let error = refused(&database, &schema, &up).await;
+        assert!(
+            error.contains("renames public.v.a") && error.contains("routine:f() names it"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_takes_the_name_of_a_table_must_have_the_columns_that_are_read() {
+    let database = Database::new().await;
+    let schema = format!(
+        "create table t (id int, a int, b text); {}",
+        reads("a) from t")
+    );
+    for up in [
+        "drop table t; create table t (id int)",
+        "alter table t rename to t_old; create view t as select id, b from t_old",
+        "alter table t rename to t_old; create view t (x, y) as select a, b from t_old",
+        "create table t_new (id int); alter table t rename to t_old; alter table t_new rename to t",
+    ] {
+        let error = refused(&database, &schema, up).await;
+        assert!(
+            error.contains("what takes its name has no a")
+                && error.contains("routine:f() names it"),
+            "{error}"
+        );
+        assert!(
+            !error.contains("no id") && !error.contains("no b"),
+            "{error}"
+        );
+    }
+    for up in [
+        "drop table t; create table t (id int, a int)",
+        "alter table t rename to t_old; create view t as select a, id as b from t_old",
+        "alter table t rename to t_old; create view t as select * from t_old",
+        "create table t_new (id int); alter table t rename to t_old; alter table t_new rename to t;
+         alter table t add column a int",
+        "create table t_new (like t); alter table t rename to t_old; alter table t_new rename to t",
+    ] {
+        database
+            .sql("drop schema public cascade; create schema public")
+            .await;
+        database.sql(&schema).await;
+        database.migration(1, up, "-- no-op: a test");
+        database.done(&["up", "--dry-run"]);
+    }
+}
+
+#[tokio::test]
+async fn a_search_path_that_the_file_sets_says_which_table_is_meant() {
+    let database = Database::new().await;
+    let schema = format!(
+        "create table t (id int, a int); create table s.t (id int, a int); {}",
+        reads("a) from t").replace("as 'begin", "set search_path = s as 'begin")
+    );
+    let up = "set search_path = s; alter table t drop column a";
+    let error = refused(&database, &schema, up).await;
+    assert!(
+        error.contains("drops s.t.a") && error.contains("routine:f() names it"),
+        "{error}"
+    );
+}

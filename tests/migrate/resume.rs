@@ -217,6 +217,40 @@ async fn a_step_that_fails_is_corrected_in_the_file_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn an_index_that_could_not_be_found_again_is_not_begun() {
+    let database = Database::new().await;
+    database
+        .sql("create table t (a int); insert into t values (1), (1)")
+        .await;
+    let nameless =
+        "-- no-transaction\ncreate table u (a int);\ncreate unique index concurrently on t (a);";
+    database.migration(1, nameless, "drop table u");
+    let error = database.refused(&["up"]);
+    assert!(
+        error.contains("0001_m.up.sql:3:1: CREATE INDEX CONCURRENTLY without a name")
+            && error.contains("give the index a name"),
+        "{error}"
+    );
+    // Nor is a way back that would do so.
+    database.migration(1, "drop table if exists v", nameless);
+    let error = database.refused(&["up"]);
+    assert!(error.contains("0001_m.down.sql:3:1"), "{error}");
+    // In what remains of a file that stands halfway neither.
+    let named = nameless.replace("concurrently on", "concurrently t_a on");
+    database.migration(1, &named, "drop table u");
+    assert_eq!(database.migrate(&["up"]).code, 2);
+    database.migration(1, nameless, "drop table u");
+    let error = database.refused(&["up"]);
+    assert!(error.contains("without a name"), "{error}");
+    let indexes = "select count(*) from pg_index where indrelid = 't'::regclass";
+    assert_eq!(database.get(indexes).await, "0");
+    database.sql("truncate t").await;
+    database.migration(1, &named, "drop table u");
+    database.done(&["up"]);
+    assert_eq!(database.get(indexes).await, "1");
+}
+
+#[tokio::test]
 async fn an_invalid_index_of_anybody_is_found_and_mended() {
     let database = Database::new().await;
     database.migration(

@@ -60,6 +60,19 @@ pub struct Search {
     pub enumerated: usize,
 }
 
+impl Search {
+    /// How many changes could not be made, and why the first of them could not.
+    #[must_use]
+    pub fn failed(&self) -> (usize, Option<&str>) {
+        let mut reasons = self.trials.iter().filter_map(|t| match &t.outcome {
+            Outcome::Failed { reason } => Some(reason.as_str()),
+            _ => None,
+        });
+        let first = reasons.next();
+        (usize::from(first.is_some()) + reasons.count(), first)
+    }
+}
+
 impl Experiment<'_> {
     /// Looks for the changes that serve the query best. `statistics` are tried before
     /// any index: they cost writes nothing.

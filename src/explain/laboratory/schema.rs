@@ -47,7 +47,7 @@ impl Schema {
             last: Vec::new(),
             notes: Vec::new(),
         };
-        for sql in [SCHEMAS, EXTENSIONS, TYPES, FUNCTIONS] {
+        for sql in [SCHEMAS, EXTENSIONS, COLLATIONS, TYPES, FUNCTIONS] {
             schema
                 .before
                 .extend(texts(from, sql, None).await.context(context)?);
@@ -189,12 +189,28 @@ select format('create extension if not exists %I schema %I', e.extname, n.nspnam
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 where e.extname not in ('plpgsql', 'hypopg') order by e.oid";
 
+/// Collations that somebody has made. Where a catalog keeps the locale differs by version.
+const COLLATIONS: &str = "
+select format('create collation %I.%I (%s)', n.nspname, c.collname, concat_ws(', ',
+         case c.collprovider when 'i' then 'provider = icu' when 'b' then 'provider = builtin' else 'provider = libc' end,
+         case when c.collprovider = 'c' then format('lc_collate = %L, lc_ctype = %L', c.collcollate, c.collctype)
+              else format('locale = %L', coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', c.collcollate)) end,
+         case when not c.collisdeterministic then 'deterministic = false' end,
+         'rules = ' || quote_literal(to_jsonb(c) ->> 'collicurules')))
+from pg_collation c join pg_namespace n on n.oid = c.collnamespace
+where c.oid >= 16384 and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'
+  and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_collation'::regclass and d.deptype = 'e')
+order by c.oid";
+
 /// Enums, domains and composites that no extension brings.
 const TYPES: &str = "
 select case t.typtype
          when 'e' then format('create type %I.%I as enum (%s)', n.nspname, t.typname,
               (select string_agg(quote_literal(l.enumlabel), ', ' order by l.enumsortorder) from pg_enum l where l.enumtypid = t.oid))
-         when 'd' then format('create domain %I.%I as %s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod))
+         when 'd' then format('create domain %I.%I as %s%s', n.nspname, t.typname, format_type(t.typbasetype, t.typtypmod),
+              (select format(' collate %I.%I', cn.nspname, co.collname)
+               from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace join pg_type b on b.oid = t.typbasetype
+               where co.oid = t.typcollation and t.typcollation <> b.typcollation))
          else format('create type %I.%I as (%s)', n.nspname, t.typname,
               (select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
                from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped))

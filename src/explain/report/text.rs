@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Report, tree};
 use crate::explain::advise::{Advice, Proof, Recommended};
-use crate::explain::experiment::{Outcome, Trial};
+use crate::explain::experiment::{Outcome, Search};
 use crate::explain::laboratory::Place;
 use crate::explain::run::Equality;
 use crate::explain::words::{and, bytes, count, percent, short, time};
@@ -151,18 +151,16 @@ fn advised(out: &mut String, advice: &Advice) {
             let _ = writeln!(out, "      {line}");
         }
         for change in &rewritten.indexes {
-            let _ = writeln!(out, "      {};", crate::explain::migration::up(change));
+            let sql = crate::explain::migration::up(change).replace('\n', "\n      ");
+            let _ = writeln!(out, "      {sql};");
         }
     }
-    trials(out, &advice.search.trials, advice.search.enumerated);
+    trials(out, &advice.search);
 }
 
 fn recommended(out: &mut String, number: usize, change: &Recommended, measured: bool) {
-    let _ = writeln!(
-        out,
-        "  {number}. {};",
-        crate::explain::migration::up(change)
-    );
+    let sql = crate::explain::migration::up(change).replace('\n', "\n     ");
+    let _ = writeln!(out, "  {number}. {sql};");
     let gain = if measured {
         format!("{} → {}", time(change.before), time(change.after))
     } else {
@@ -224,7 +222,8 @@ fn compared(out: &mut String, proof: &Proof) {
     let _ = writeln!(out, "\nplan after\n{}", tree::lines(&after.plan).trim_end());
 }
 
-fn trials(out: &mut String, trials: &[Trial], enumerated: usize) {
+fn trials(out: &mut String, search: &Search) {
+    let (trials, enumerated) = (&search.trials, search.enumerated);
     if trials.is_empty() {
         return;
     }
@@ -247,6 +246,9 @@ fn trials(out: &mut String, trials: &[Trial], enumerated: usize) {
             bytes(trial.bytes),
             short(&trial.change.label())
         );
+    }
+    if let (n @ 1.., Some(reason)) = search.failed() {
+        let _ = writeln!(out, "  {n} could not be made: {reason}");
     }
     if trials.len() > MOST_TRIALS {
         let _ = writeln!(

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 use crate::error::{Context, Result};
+use crate::pg::quote;
 
 /// More rows of a seed than this are not compared.
 const MOST: i64 = 10_000;
 
-/// A row: each column's value as JSON text.
+/// A row: each column's value as the server writes it in a row of one, which tells NULL
+/// from an empty text and from a `null` of JSON.
 type Row = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,9 +22,11 @@ pub(super) struct Contents {
 
 impl Contents {
     pub async fn read(client: &Client) -> Result<Self> {
-        let names = client
+        let found = client
             .query(
-                "select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+                "select quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+                        array(select a.attname::text from pg_catalog.pg_attribute a
+                              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
                  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
                  where c.relkind = 'r' and n.nspname !~ '^pg_'
                    and n.nspname not in ('information_schema', 'crossfade') order by 1",
@@ -30,13 +34,18 @@ impl Contents {
             )
             .await?;
         let mut tables = BTreeMap::new();
-        for name in names.iter().map(|r| r.get::<_, String>(0)) {
+        for table in &found {
+            let (name, columns): (String, Vec<String>) = (table.get(0), table.get(1));
+            // Column by column: `t` alone would be a column of that name, where there is one.
+            let values: Vec<String> = columns
+                .iter()
+                .map(|c| format!("row(t.{})::text", quote(c)))
+                .collect();
             let rows = client
                 .query(
                     &format!(
-                        "select array(select e.key from jsonb_each(to_jsonb(t)) e order by e.key),
-                                array(select e.value::text from jsonb_each(to_jsonb(t)) e order by e.key)
-                         from {name} t limit {MOST}"
+                        "select array[{}]::text[] from {name} t limit {MOST}",
+                        values.join(", ")
                     ),
                     &[],
                 )
@@ -45,8 +54,11 @@ impl Contents {
             let mut rows: Vec<Row> = rows
                 .iter()
                 .map(|r| {
-                    let keys: Vec<String> = r.get(0);
-                    keys.into_iter().zip(r.get::<_, Vec<String>>(1)).collect()
+                    columns
+                        .iter()
+                        .cloned()
+                        .zip(r.get::<_, Vec<String>>(0))
+                        .collect()
                 })
                 .collect();
             rows.sort();

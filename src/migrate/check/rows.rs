@@ -17,7 +17,7 @@ struct Column {
 }
 
 /// Tables without rows in an order that puts what is referred to first; for each column
-/// an expression of the row's number `i` by its type. Columns with `nextval` and identity
+/// an expression of the row's number `n.i` by its type. Columns with `nextval` and identity
 /// columns number themselves, generated ones compute themselves.
 const TABLES: &str = r"
 with recursive tables as (
@@ -43,30 +43,30 @@ with recursive tables as (
 )
 select x.name, b.attname::text,
        '(' || coalesce(
-           (select format('(select %I from %s order by 1 offset (i - 1) %% greatest((select count(*) from %2$s), 1) limit 1)',
+           (select format('(select r.%I from %s r order by 1 offset (n.i - 1) %% greatest((select count(*) from %2$s), 1) limit 1)',
                           ra.attname, k.confrelid::regclass)
             from pg_catalog.pg_constraint k
             join pg_catalog.pg_attribute ra on ra.attrelid = k.confrelid and ra.attnum = k.confkey[1]
             where k.contype = 'f' and k.conrelid = x.oid and k.conkey = array[b.attnum] and k.confrelid <> x.oid
             limit 1),
            case
-               when k.typtype = 'e' then format('(enum_range(null::%s))[1 + i %% cardinality(enum_range(null::%1$s))]', b.typ::regtype)
+               when k.typtype = 'e' then format('(enum_range(null::%s))[1 + n.i %% cardinality(enum_range(null::%1$s))]', b.typ::regtype)
                when k.typcategory = 'A' then '''{}'''
                when k.typtype = 'r' then '''empty'''
-               when k.typname in ('json', 'jsonb') then 'json_build_object(''n'', i)'
-               when k.typname = 'uuid' then 'md5(i::text)::uuid'
-               when k.typname = 'bytea' then 'decode(lpad(i::text, 2, ''0''), ''hex'')'
-               when k.typname = 'bool' then 'i % 2 = 0'
-               when k.typname = 'interval' then 'make_interval(hours => i)'
-               when k.typname in ('time', 'timetz') then '''12:34:56''::time + make_interval(mins => i)'
-               when k.typcategory = 'D' then '''2024-02-28 12:34:56+00''::timestamptz + make_interval(days => i)'
-               when k.typcategory = 'N' then 'i'
-               when k.typcategory = 'I' then '(''10.0.0.'' || i)::inet'
-               when k.typname in ('bpchar', 'varchar') and b.mod > 4 then format('left(''a'' || i, %s)', b.mod - 4)
-               when k.typcategory = 'S' then '''text '' || i'
+               when k.typname in ('json', 'jsonb') then 'json_build_object(''n'', n.i)'
+               when k.typname = 'uuid' then 'md5(n.i::text)::uuid'
+               when k.typname = 'bytea' then 'decode(lpad(n.i::text, 2, ''0''), ''hex'')'
+               when k.typname = 'bool' then 'n.i % 2 = 0'
+               when k.typname = 'interval' then 'make_interval(hours => n.i)'
+               when k.typname in ('time', 'timetz') then '''12:34:56''::time + make_interval(mins => n.i)'
+               when k.typcategory = 'D' then '''2024-02-28 12:34:56+00''::timestamptz + make_interval(days => n.i)'
+               when k.typcategory = 'N' then 'n.i'
+               when k.typcategory = 'I' then '(''10.0.0.'' || n.i)::inet'
+               when k.typname in ('bpchar', 'varchar') and b.mod > 4 then format('left(''a'' || n.i, %s)', b.mod - 4)
+               when k.typcategory = 'S' then '''text '' || n.i'
                when k.typname = 'bit' then format('repeat(''0'', %s)', b.mod)
                when k.typname = 'varbit' then '''0'''
-               when k.typname = 'point' then 'point(i, i)'
+               when k.typname = 'point' then 'point(n.i, n.i)'
                else 'null'
            end) || ')::' || b.written
 from tables x
@@ -111,7 +111,7 @@ async fn fill(client: &Client, table: &str, columns: &[Column]) -> Result<(), Er
     let names: Vec<String> = columns.iter().map(|c| crate::pg::quote(&c.name)).collect();
     let values: Vec<&str> = columns.iter().map(|c| c.value.as_str()).collect();
     let sql = format!(
-        "insert into {table} ({}) select {} from generate_series(1, {ROWS}) i",
+        "insert into {table} ({}) select {} from generate_series(1, {ROWS}) n (i)",
         names.join(", "),
         values.join(", ")
     );

@@ -24,23 +24,54 @@ pub(super) async fn relation(client: &Client, name: &Name) -> Result<Option<(u32
     }))
 }
 
-/// A column's table, number and the table's full name.
+/// A column's table, number and the table's full name; then those of the partitions and
+/// children that have it from there and lose it with it.
 pub(super) async fn column(
     client: &Client,
     table: &Name,
     column: &str,
-) -> Result<Option<(u32, i16, QualifiedName)>> {
-    let Some((oid, name)) = relation(client, table).await? else {
-        return Ok(None);
+    renamed: bool,
+) -> Result<Vec<(u32, i16, QualifiedName)>> {
+    let Some((oid, _)) = relation(client, table).await? else {
+        return Ok(Vec::new());
     };
-    let row = client
-        .query_opt(
-            "select attnum from pg_catalog.pg_attribute
-             where attrelid = $1 and attname = $2 and attnum > 0 and not attisdropped",
-            &[&oid, &column],
+    let rows = client
+        .query(
+            "with recursive heirs as (
+                 select $1::oid as oid
+                 union
+                 select i.inhrelid from heirs h join pg_catalog.pg_inherits i on i.inhparent = h.oid
+             )
+             select c.oid, a.attnum, n.nspname::text, c.relname::text
+             from heirs h
+             join pg_catalog.pg_class c on c.oid = h.oid
+             join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+             join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = $2
+                  and a.attnum > 0 and not a.attisdropped
+             where c.oid = $1 or a.attinhcount > 0 and ($3 or not a.attislocal)
+             order by c.oid <> $1, 3, 4",
+            &[&oid, &column, &renamed],
         )
         .await?;
-    Ok(row.map(|row| (oid, row.get(0), name)))
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let name = QualifiedName::new(row.get::<_, String>(2), row.get::<_, String>(3));
+            (row.get(0), row.get(1), name)
+        })
+        .collect())
+}
+
+/// The names of all columns of a relation.
+pub(super) async fn columns(client: &Client, oid: u32) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "select attname::text from pg_catalog.pg_attribute
+             where attrelid = $1 and attnum > 0 and not attisdropped order by attnum",
+            &[&oid],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Every routine that a name may stand for; its arguments are not looked at.
@@ -153,7 +184,8 @@ pub(super) async fn dependents(client: &Client, loss: &Loss) -> Result<Vec<(Stri
 }
 
 /// Beside what belongs to the column alone (its default, its own index and check) which
-/// everybody expects to go with it.
+/// everybody expects to go with it. What a partition or child has from its parent is told
+/// of the parent.
 const COLUMN: &str = r"
 with depends as (
     select distinct d.classid, d.objid, d.objsubid, d.deptype from pg_catalog.pg_depend d
@@ -172,12 +204,13 @@ select 'constraint:' || (k.conrelid::regclass)::text || '.' || quote_ident(k.con
            || pg_catalog.pg_get_constraintdef(k.oid)
 from depends d
 join pg_catalog.pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
-where k.conrelid <> $1 or k.contype <> 'n' and k.conkey <> array[$2::int2]
+where k.coninhcount = 0 and k.conparentid = 0 and (k.conrelid <> $1 or k.contype <> 'n' and k.conkey <> array[$2::int2])
 union
 select 'index:' || i.indexrelid::regclass::text,
        'would vanish with it: ' || pg_catalog.pg_get_indexdef(i.indexrelid)
 from pg_catalog.pg_index i
 where i.indrelid = $1
+  and not exists (select from pg_catalog.pg_inherits h where h.inhrelid = i.indexrelid)
   and exists (select from depends d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid)
   and (i.indpred is not null or i.indexprs is not null or i.indnatts > 1)
   and not exists (select from pg_catalog.pg_constraint k where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
@@ -186,12 +219,13 @@ select 'constraint:' || (k.conrelid::regclass)::text || '.' || quote_ident(k.con
        'would vanish with it: ' || pg_catalog.pg_get_constraintdef(k.oid)
 from pg_catalog.pg_constraint k
 where k.conrelid = $1 and k.contype in ('p', 'u', 'x') and $2::int2 = any (k.conkey)
+  and k.coninhcount = 0
   and cardinality(k.conkey) > 1
 union
 select 'trigger:' || (t.tgrelid::regclass)::text || '.' || quote_ident(t.tgname), 'fires on it'
 from depends d
 join pg_catalog.pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
-where not t.tgisinternal
+where not t.tgisinternal and t.tgparentid = 0
 union
 select 'policy:' || (p.polrelid::regclass)::text || '.' || quote_ident(p.polname), 'decides by it'
 from depends d
@@ -201,13 +235,13 @@ select 'column:' || (a.attrelid::regclass)::text || '.' || quote_ident(a.attname
 from depends d
 join pg_catalog.pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
 join pg_catalog.pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
-where not (a.attrelid = $1 and a.attnum = $2) and a.attgenerated <> ''
+where not (a.attrelid = $1 and a.attnum = $2) and a.attgenerated <> '' and a.attinhcount = 0
 union
 select 'column:' || (a.attrelid::regclass)::text || '.' || quote_ident(a.attname), 'is generated from it'
 from depends d
 join pg_catalog.pg_attribute a on d.classid = 'pg_class'::regclass and a.attrelid = d.objid
      and a.attnum = d.objsubid
-where a.attgenerated <> '' and not (a.attrelid = $1 and a.attnum = $2)
+where a.attgenerated <> '' and not (a.attrelid = $1 and a.attnum = $2) and a.attinhcount = 0
 union
 select 'routine:' || d.objid::regprocedure::text, 'uses it in its body'
 from depends d where d.classid = 'pg_proc'::regclass

@@ -85,7 +85,7 @@ pub(super) async fn read(client: &Client, blind: &mut Vec<String>) -> Result<Vec
 
 impl Query {
     pub(super) fn depends(&self, loss: &Loss, visible: &[String]) -> Option<(String, String)> {
-        if self.is_backup() {
+        if self.is_backup() || !loss.target.may_stand_in(&self.text) {
             return None;
         }
         let reading = Reading {

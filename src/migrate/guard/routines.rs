@@ -58,6 +58,9 @@ impl Routine {
             visible: self.path.as_deref().unwrap_or(visible),
             trigger: self.fired_by.contains(&loss.oid),
         };
+        if !reading.trigger && !loss.target.may_stand_in(&self.body) {
+            return None;
+        }
         let mention = reference::mention(&self.body, &loss.target, reading)?;
         Some((
             format!("routine:{}", self.identity),

@@ -50,7 +50,13 @@ pub fn paging(text: &str) -> Option<Paging> {
     let condition = clause(K::WHERE_CLAUSE);
     let end = condition.as_ref().map_or(span(&from).end, |c| span(c).end);
     let rows = &text[span(&from).start..end];
-    let listed: Vec<String> = columns.iter().map(|c| format!("({c})::text")).collect();
+    // Under names of their own: ORDER BY takes a column of the result before one of the
+    // table, and the text of a number has another order.
+    let listed: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, c)| format!("({c})::text AS crossfade_{}", at + 1))
+        .collect();
     let order_text = of(&order, text);
     Some(Paging {
         boundary: format!(
@@ -151,7 +157,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             p.boundary,
-            "SELECT (a)::text, (id)::text from t where x = 1 or y order by a desc, id desc LIMIT 1 OFFSET 999"
+            "SELECT (a)::text AS crossfade_1, (id)::text AS crossfade_2 from t where x = 1 or y order by a desc, id desc LIMIT 1 OFFSET 999"
         );
         assert_eq!(
             p.after(&["it's".to_owned(), "7".to_owned()]).unwrap().text,

@@ -175,3 +175,22 @@ fn what_a_statement_writes_is_not_what_its_query_reads() {
         ]
     );
 }
+
+#[test]
+fn columns_of_views_and_foreign_tables_are_read_like_those_of_tables() {
+    let found = operations(
+        "alter view s.v rename column a to b; alter materialized view v rename a to b;
+         alter foreign table v drop column a; alter foreign table v rename column a to b;",
+    );
+    let renamed: Vec<_> = found
+        .iter()
+        .filter_map(|o| match o {
+            Operation::RenameColumn { table, from, to } => {
+                Some((table.name.as_str(), from.as_str(), to.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(renamed, [("v", "a", "b"); 3], "{found:?}");
+    assert!(matches!(&found[2], Operation::DropColumn { column, .. } if column == "a"));
+}
