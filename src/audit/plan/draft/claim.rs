@@ -1,11 +1,9 @@
 //! What one step of a plan needs of a column, and another must not take.
 
 use super::super::super::fix::Fix;
-use super::super::super::schema::Table;
 use super::super::extract;
 use super::{Draft, Piece};
 use crate::pg::QualifiedName;
-use crate::sql::token;
 
 impl Draft<'_> {
     /// What the fixes hold on to, before any is taken up: what primary keys bring along needs no
