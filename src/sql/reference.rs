@@ -8,8 +8,11 @@
 
 use std::collections::BTreeSet;
 
+use self::clauses::{AFTER_RELATION, Clauses, Relations};
 use super::place::Place;
 use super::token::{Kind, Token, tokens};
+
+mod clauses;
 
 /// What is looked for; names as they are in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl Target {
 pub enum How {
     /// By its name.
     Named,
-    /// `INSERT` without a list of columns: by its place.
+    /// `INSERT` or `COPY` without a list of columns: by its place.
     Positional,
     /// `NEW.column` or `OLD.column` in a trigger's function.
     TriggerRow,
@@ -65,7 +68,7 @@ impl How {
     pub fn words(self) -> &'static str {
         match self {
             Self::Named => "names it",
-            Self::Positional => "inserts by position, without a list of columns",
+            Self::Positional => "reads or writes by position, without a list of columns",
             Self::TriggerRow => "reads or writes it as NEW or OLD",
             Self::Record => "uses it through a row variable",
             Self::DynamicText => "has it in a text that it executes",
@@ -106,6 +109,7 @@ pub fn mention(text: &str, target: &Target, reading: Reading<'_>) -> Option<Ment
     plain
         .or_else(|| look.through_record(&statements))
         .or_else(|| look.dynamic(&found))
+        .or_else(|| look.block(&found))
 }
 
 struct Look<'a> {
@@ -204,10 +208,13 @@ impl Look<'_> {
                 continue;
             };
             let single = chain.parts.len() == 1 && tokens[at].kind == Kind::Word;
-            if single && clauses.keyword(&chain.parts[0]) {
+            if single
+                && (clauses.command(self.text, &tokens[..=at]) || clauses.keyword(&chain.parts[0]))
+            {
                 at += 1;
                 continue;
             }
+            let copied = std::mem::take(&mut clauses.copies);
             let calls = tokens
                 .get(chain.after)
                 .is_some_and(|t| t.is(self.text, '('));
@@ -218,7 +225,8 @@ impl Look<'_> {
             if ours {
                 seen.get_or_insert(at);
                 relations.names.insert(name.to_owned());
-                relations.by_position |= clauses.writes && self.inserts_by_position(tokens, &chain);
+                relations.by_position |=
+                    copied && !calls || clauses.writes && self.inserts_by_position(tokens, &chain);
                 relations.type_of |= type_of;
             }
             let alias = is_relation
@@ -380,6 +388,15 @@ impl Look<'_> {
         relations.others
     }
 
+    /// `DO`: its string is a body.
+    fn block(&self, all: &[Token]) -> Option<Mention> {
+        let runs = all.first()?.is_word(self.text, "do");
+        let string = all.iter().find(|t| runs && t.kind == Kind::String)?;
+        let body = string.content(self.text)?;
+        let inner = mention(&body, self.target, self.reading)?;
+        Some(self.found(string, inner.how))
+    }
+
     /// Strings of a body that executes text: all its words together.
     fn dynamic(&self, all: &[Token]) -> Option<Mention> {
         let runs = |t: &Token| t.is_word(self.text, "execute") || t.is_word(self.text, "dblink");
@@ -405,93 +422,6 @@ impl Look<'_> {
             .map(|t| self.found(t, How::DynamicText))
     }
 }
-
-/// What a statement calls the table, and what it calls others.
-#[derive(Default)]
-struct Relations {
-    at: usize,
-    names: BTreeSet<String>,
-    others: BTreeSet<String>,
-    by_position: bool,
-    type_of: bool,
-}
-
-/// Where in a statement a name is one of a relation.
-#[derive(Default)]
-struct Clauses {
-    expected: bool,
-    writes: bool,
-    in_from: bool,
-    outer: Vec<bool>,
-}
-
-impl Clauses {
-    /// True if the word is a keyword that says what follows.
-    fn keyword(&mut self, word: &str) -> bool {
-        match word {
-            "from" | "join" => (self.expected, self.in_from) = (true, true),
-            "using" => self.expected = true,
-            "update" | "into" | "table" => (self.expected, self.writes) = (true, true),
-            "only" | "lateral" => {}
-            "where" | "set" | "on" | "group" | "order" | "having" | "limit" | "returning"
-            | "values" | "select" | "union" | "loop" => {
-                (self.expected, self.in_from) = (false, false);
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn punctuation(&mut self, text: &str, token: &Token) {
-        if token.is(text, '(') {
-            self.outer.push(self.in_from);
-            // `from (a join b)`: what is expected stays so.
-            self.in_from = false;
-        } else if token.is(text, ')') {
-            self.in_from = self.outer.pop().unwrap_or(false);
-            self.expected = false;
-        } else if token.is(text, ',') {
-            self.expected = self.in_from;
-        }
-    }
-}
-
-/// Words after a relation that are no alias.
-const AFTER_RELATION: &[&str] = &[
-    "where",
-    "join",
-    "left",
-    "right",
-    "full",
-    "inner",
-    "cross",
-    "natural",
-    "on",
-    "using",
-    "set",
-    "group",
-    "order",
-    "limit",
-    "offset",
-    "having",
-    "union",
-    "except",
-    "intersect",
-    "values",
-    "select",
-    "default",
-    "returning",
-    "for",
-    "window",
-    "loop",
-    "then",
-    "tablesample",
-    "with",
-    "fetch",
-    "when",
-    "into",
-    "end",
-];
 
 #[cfg(test)]
 mod tests;

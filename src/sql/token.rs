@@ -46,6 +46,23 @@ impl Token {
         self.kind == Kind::Punctuation && self.text(sql).starts_with(punctuation)
     }
 
+    /// What a string holds, as far as no backslash or prefix says otherwise.
+    #[must_use]
+    pub fn content(&self, sql: &str) -> Option<String> {
+        let text = self.text(sql);
+        if self.kind != Kind::String {
+            return None;
+        }
+        if let Some(rest) = text.strip_prefix('$') {
+            let tag = &text[..rest.find('$')? + 2];
+            let inner = &text[tag.len()..];
+            return Some(inner.strip_suffix(tag).unwrap_or(inner).to_owned());
+        }
+        let inner = &text[text.find('\'')? + 1..];
+        let inner = inner.strip_suffix('\'').unwrap_or(inner);
+        Some(inner.replace("''", "'"))
+    }
+
     /// The identifier it stands for: folded to lower case, or unquoted.
     #[must_use]
     pub fn identifier(&self, sql: &str) -> Option<String> {

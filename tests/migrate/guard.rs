@@ -171,6 +171,56 @@ async fn renames_and_drops_of_tables_and_functions_are_guarded_too() {
     );
 }
 
+/// Whether a migration is let through after this was run.
+async fn passes_after(database: &Database, ran: &str, up: &str) -> bool {
+    database.sql("select pg_stat_statements_reset()").await;
+    if ran.ends_with("stdout") {
+        drop(database.client.copy_out(ran).await.unwrap());
+    } else {
+        database.sql(ran).await;
+    }
+    database.migration(1, up, "select 1");
+    let said = database.migrate(&["up", "--dry-run"]);
+    assert!([0, 2].contains(&said.code), "{ran}\n{said:?}");
+    said.code == 0
+}
+
+#[tokio::test]
+async fn jobs_that_copy_empty_or_run_a_block_are_queries_too_and_a_backup_is_none() {
+    let options = Options::default().setting("shared_preload_libraries", "pg_stat_statements");
+    let database = Database::with(options).await;
+    database
+        .sql("create extension pg_stat_statements; create table t (id int, a int, b text)")
+        .await;
+    let column = "alter table t drop column a";
+    for (ran, up, passes) in [
+        ("copy t (id, a) to stdout", column, false),
+        ("copy t (id, a) to '/dev/null'", column, false),
+        ("copy t from '/dev/null'", column, false),
+        ("do 'begin perform a from t; end'", column, false),
+        ("truncate t", "drop table t", false),
+        ("COPY public.t (id, a, b) TO stdout", column, true),
+        ("copy t (id, b) to stdout", column, true),
+        ("truncate t", column, true),
+        (
+            "do $$ begin alter table t alter a set default 1; end $$",
+            column,
+            true,
+        ),
+        (
+            "begin; lock table t in access share mode; commit",
+            "drop table t",
+            true,
+        ),
+    ] {
+        assert_eq!(
+            passes_after(&database, ran, up).await,
+            passes,
+            "{ran}; {up}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn without_statistics_of_queries_it_says_that_it_is_blind() {
     let database = Database::new().await;

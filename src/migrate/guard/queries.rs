@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::Loss;
 use crate::error::{Error, Result};
 use crate::sql::reference::{self, How, Reading};
-use crate::sql::token::{self, Kind};
+use crate::sql::token::{self, Kind, Token};
 
 /// A query that somebody has run.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub(super) struct Query {
     last: Option<f64>,
 }
 
-/// Statements of schema changes and backups are history, not somebody's need.
+/// Statements of schema changes and backups are history, not somebody's need; who locks a table
+/// asks something else of it, too.
 const STATEMENTS: &str = r"
 select s.queryid, min(s.query), array_agg(distinct coalesce(r.rolname, '?')::text), sum(s.calls)::bigint,
        to_char(coalesce(min((to_jsonb(s) ->> 'stats_since')::timestamptz),
@@ -33,7 +34,7 @@ from EXTENSION.pg_stat_statements s
 left join pg_catalog.pg_roles r on r.oid = s.userid
 where s.dbid = (select oid from pg_catalog.pg_database where datname = current_database())
   and s.queryid is not null
-  and s.query ~* '^[\s(]*(/\*.*?\*/|--[^\n]*\n|[\s(])*(select|insert|update|delete|merge|with|prepare|declare|call|copy|table|values)\M'
+  and s.query ~* '^[\s(]*(/\*.*?\*/|--[^\n]*\n|[\s(])*(select|insert|update|delete|merge|with|prepare|declare|call|copy|table|values|truncate|do)\M'
 group by s.queryid
 order by sum(s.calls) desc";
 
@@ -85,7 +86,7 @@ pub(super) async fn read(client: &Client, blind: &mut Vec<String>) -> Result<Vec
 
 impl Query {
     pub(super) fn depends(&self, loss: &Loss, visible: &[String]) -> Option<(String, String)> {
-        if self.is_backup() || !loss.target.may_stand_in(&self.text) {
+        if self.is_history() || !loss.target.may_stand_in(&self.text) {
             return None;
         }
         let reading = Reading {
@@ -123,11 +124,48 @@ impl Query {
         ))
     }
 
-    /// pg_dump reads whatever columns there are.
-    fn is_backup(&self) -> bool {
-        let text = self.text.trim_start().to_lowercase();
-        text.starts_with("copy") && !text.contains("from")
+    /// pg_dump reads whatever columns there are, and a block that changes the schema has done so.
+    fn is_history(&self) -> bool {
+        let text = &self.text;
+        let mut tokens = token::tokens(text);
+        tokens.retain(|t| t.kind != Kind::Comment && !t.is(text, ';'));
+        let Some(first) = tokens.first() else {
+            return true;
+        };
+        if first.is_word(text, "copy") {
+            return is_dump(text, &tokens);
+        }
+        let body = tokens.iter().find_map(|t| t.content(text));
+        first.is_word(text, "do") && body.is_some_and(|body| changes_schema(&body))
     }
+}
+
+/// `COPY schema.table (columns) TO stdout` and nothing else: as pg_dump writes it. A job of
+/// somebody's own names no schema, or a format, or a file.
+fn is_dump(text: &str, tokens: &[Token]) -> bool {
+    let qualified = tokens.len() > 4
+        && tokens[1].identifier(text).is_some()
+        && tokens[2].is(text, '.')
+        && tokens[3].identifier(text).is_some();
+    let end = tokens.len().saturating_sub(2);
+    let to_client = tokens[end..].len() == 2
+        && tokens[end].is_word(text, "to")
+        && tokens[end + 1].is_word(text, "stdout");
+    let between = tokens.get(4..end).unwrap_or_default();
+    let listed = match between {
+        [] => true,
+        [open, .., close] => open.is(text, '(') && close.is(text, ')'),
+        _ => false,
+    };
+    qualified && to_client && listed
+}
+
+fn changes_schema(body: &str) -> bool {
+    token::tokens(body).iter().any(|t| {
+        ["alter", "create", "drop"]
+            .iter()
+            .any(|w| t.is_word(body, w))
+    })
 }
 
 /// The query in one line, constants left out: they may be somebody's data.
@@ -157,6 +195,41 @@ fn shown(query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_history(text: &str) -> bool {
+        Query {
+            id: 1,
+            text: text.to_owned(),
+            users: Vec::new(),
+            calls: 1,
+            since: None,
+            last: None,
+        }
+        .is_history()
+    }
+
+    #[test]
+    fn backups_and_changes_of_the_schema_are_history_and_jobs_are_not() {
+        for text in [
+            "COPY public.t (id, a) TO stdout",
+            "COPY public.\"Q t\"  TO stdout;",
+            "do $$ begin if not exists (select 1) then alter table t add column a int; end if; end $$",
+        ] {
+            assert!(is_history(text), "{text}");
+        }
+        for text in [
+            "copy t (id, a) to stdout",
+            "COPY public.t (id, a) TO STDOUT (format csv)",
+            "copy public.t (id, a) from stdin",
+            "copy public.t to '/tmp/t'",
+            "copy (select a from public.t) to stdout",
+            "do 'begin perform a from t; end'",
+            "copy",
+            "select 1",
+        ] {
+            assert!(!is_history(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_query_is_shown_in_one_line_without_constants() {

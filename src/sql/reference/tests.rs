@@ -56,6 +56,56 @@ fn other_ways_to_depend_on_a_column_are_told() {
 }
 
 #[test]
+fn commands_that_copy_empty_or_run_a_block_are_read() {
+    for text in [
+        "copy legacy.orders (id, total) to stdout",
+        "COPY orders (total) from stdin (format csv)",
+        "copy (select total from orders) to stdout",
+        "begin copy orders (total) from '/tmp/x'; end",
+        "do $$ begin perform total from orders; end $$",
+        "do language plpgsql 'begin perform 1 from orders where total > 3 and note = ''x''; end'",
+    ] {
+        assert_eq!(column(text), Some(How::Named), "{text}");
+    }
+    for text in [
+        "copy legacy.orders from stdin",
+        "copy orders to '/tmp/orders'",
+    ] {
+        assert_eq!(column(text), Some(How::Positional), "{text}");
+    }
+    for text in [
+        "copy legacy.orders (id) to stdout",
+        "copy (select id from orders) to stdout",
+        "copy shop.orders from stdin",
+        "truncate legacy.orders",
+        "select copy from legacy.orders",
+        "do $$ begin perform id from orders; end $$",
+    ] {
+        assert_eq!(column(text), None, "{text}");
+    }
+    let table = Target::Table {
+        schema: "legacy".to_owned(),
+        name: "orders".to_owned(),
+    };
+    let visible = ["legacy".to_owned()];
+    for (text, expected) in [
+        ("truncate orders", true),
+        ("TRUNCATE TABLE ONLY legacy.orders CASCADE", true),
+        ("truncate invoices, orders", true),
+        ("truncate shop.orders", false),
+        ("copy orders from stdin", true),
+        ("do $$ begin delete from orders; end $$", true),
+    ] {
+        let reading = Reading {
+            visible: &visible,
+            trigger: false,
+        };
+        let found = mention(text, &table, reading).is_some();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
 fn comments_strings_and_other_tables_are_no_mention() {
     for text in [
         "select id from legacy.orders -- total",
