@@ -7,6 +7,7 @@
 //! judged as if the fault were not there.
 
 mod contents;
+mod numbers;
 mod rows;
 mod scratch;
 

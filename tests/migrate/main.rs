@@ -9,6 +9,7 @@ mod guard;
 mod input;
 mod lint;
 mod locks;
+mod numbers;
 mod resume;
 mod shop;
 mod snapshot;

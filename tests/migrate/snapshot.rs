@@ -13,6 +13,7 @@ create type s.pair as (a int, b int);
 create table s."Order ""Items"" ÄÖ" (id int primary key, a text, b int default 3, c int, e s.mood);
 create table s.parted (id int, k int) partition by range (k);
 create table s.part partition of s.parted for values from (0) to (10);
+create collation s.plain from "C";
 create table s.child (id int references s."Order ""Items"" ÄÖ" (id), n int);
 create index a_index on s."Order ""Items"" ÄÖ" (a) where b > 1;
 create view s.v as select id from s."Order ""Items"" ÄÖ";
@@ -177,6 +178,18 @@ const CHANGES: &[(&str, &str)] = &[
     (
         "alter table s.child set (fillfactor = 70)",
         "options is fillfactor=70",
+    ),
+    (
+        r#"alter table s."Order ""Items"" ÄÖ" set (toast.autovacuum_enabled = false)"#,
+        "toast options is autovacuum_enabled=false",
+    ),
+    (
+        "alter collation s.plain owner to reader",
+        "collation s.plain: owner is reader",
+    ),
+    (
+        "alter publication pub owner to reader",
+        "publication pub: owner is reader",
     ),
     (
         "alter table s.child replica identity full",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
+use super::numbers::Numbers;
 use crate::error::{Context, Result};
 use crate::pg::quote;
 
@@ -18,6 +19,7 @@ type Row = BTreeMap<String, String>;
 pub(super) struct Contents {
     /// By the table's quoted name; sorted rows.
     tables: BTreeMap<String, Vec<Row>>,
+    numbers: Numbers,
 }
 
 impl Contents {
@@ -64,7 +66,8 @@ impl Contents {
             rows.sort();
             tables.insert(name, rows);
         }
-        Ok(Self { tables })
+        let numbers = Numbers::read(client).await?;
+        Ok(Self { tables, numbers })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -73,7 +76,7 @@ impl Contents {
 
     /// What of these rows is not in `found`, in words; never the values.
     pub fn lost(&self, found: &Self) -> Vec<String> {
-        let mut lost = Vec::new();
+        let mut lost = self.numbers.lost(&found.numbers);
         for (table, rows) in &self.tables {
             // A table that is missing is a difference of the schema.
             let Some(have) = found.tables.get(table) else {

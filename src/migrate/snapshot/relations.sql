@@ -15,6 +15,8 @@ cross join lateral (values
     ('access method', case when am.amname <> 'heap' then am.amname::text end),
     ('tablespace', ts.spcname::text),
     ('options', (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o)),
+    ('toast options', (select string_agg(o, ', ' order by o)
+                  from pg_catalog.pg_class x, unnest(x.reloptions) o where x.oid = c.reltoastrelid)),
     ('privileges', (select string_agg(a::text, ', ' order by a::text) from unnest(c.relacl) a)),
     ('comment', pg_catalog.obj_description(c.oid, 'pg_class')),
     ('row security', case when c.relrowsecurity then 'enabled' end

@@ -76,3 +76,35 @@ union all
 select 'foreign server', quote_ident(s.srvname), 'options', coalesce(s.srvoptions::text, '')
 from pg_catalog.pg_foreign_server s
 where not EXTENSION('pg_foreign_server', s.oid)
+union all
+select o.kind, o.name, 'owner', pg_catalog.pg_get_userbyid(o.owner)::text
+from (
+    select 'publication', quote_ident(p.pubname), p.pubowner from pg_catalog.pg_publication p
+    union all
+    select 'statistics', quote_ident(n.nspname) || '.' || quote_ident(s.stxname), s.stxowner
+    from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = s.stxnamespace
+    where OWN(n)
+    union all
+    select 'collation', quote_ident(n.nspname) || '.' || quote_ident(c.collname), c.collowner
+    from pg_catalog.pg_collation c join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+    where OWN(n) and not EXTENSION('pg_collation', c.oid)
+    union all
+    select 'operator', p.oid::regoperator::text, p.oprowner
+    from pg_catalog.pg_operator p join pg_catalog.pg_namespace n on n.oid = p.oprnamespace
+    where OWN(n) and not EXTENSION('pg_operator', p.oid)
+    union all
+    select 'operator class', quote_ident(n.nspname) || '.' || quote_ident(p.opcname), p.opcowner
+    from pg_catalog.pg_opclass p join pg_catalog.pg_namespace n on n.oid = p.opcnamespace
+    where OWN(n) and not EXTENSION('pg_opclass', p.oid)
+    union all
+    select 'text search configuration', quote_ident(n.nspname) || '.' || quote_ident(t.cfgname), t.cfgowner
+    from pg_catalog.pg_ts_config t join pg_catalog.pg_namespace n on n.oid = t.cfgnamespace
+    where OWN(n) and not EXTENSION('pg_ts_config', t.oid)
+    union all
+    select 'text search dictionary', quote_ident(n.nspname) || '.' || quote_ident(t.dictname), t.dictowner
+    from pg_catalog.pg_ts_dict t join pg_catalog.pg_namespace n on n.oid = t.dictnamespace
+    where OWN(n) and not EXTENSION('pg_ts_dict', t.oid)
+    union all
+    select 'foreign server', quote_ident(s.srvname), s.srvowner from pg_catalog.pg_foreign_server s
+    where not EXTENSION('pg_foreign_server', s.oid)
+) o (kind, name, owner)
