@@ -33,6 +33,10 @@ pub async fn run(
             "moved_columns",
             moves && columns,
             match (moves, columns) {
+                (true, true) if plan.reverse.is_none() => format!(
+                    "{}; without [reverse] every UPDATE that names them is refused after the switch, also one that leaves them as they are",
+                    plan.module.moved.join(", ")
+                ),
                 (true, true) => plan.module.moved.join(", "),
                 (true, false) => format!("module {} moves columns only", plan.module.name),
                 _ => format!("module {} moves no columns", plan.module.name),
@@ -47,6 +51,7 @@ pub async fn run(
     match config.switch.strategy {
         Strategy::Columns if moves => {
             checks.push(refusing_null(client, plan).await?);
+            checks.extend(left_out(client, plan).await?);
             checks.extend(in_use(client, plan).await?);
         }
         Strategy::View => checks.extend(view::checks::run(client, plan).await?),
@@ -71,15 +76,52 @@ async fn refusing_null(client: &Client, plan: &Plan) -> Result<Check> {
         )
         .await?;
     found.extend(fixed.iter().map(|r| r.get::<_, String>(0)));
-    // A check of these columns alone can be tried: with nothing in them.
+    found.extend(mandatory_in_partitions(client, plan).await?);
+    found.extend(refusing_constraints(client, plan).await?);
+    Ok(check(
+        "optional_columns",
+        found.is_empty(),
+        if found.is_empty() {
+            "the moved columns can be left out".to_owned()
+        } else {
+            found.join(", ")
+        },
+        "drop the identity, the NOT NULL of the domain or of the partition, or the constraint first: after the switch the application leaves these columns out",
+    ))
+}
+
+/// The switch lifts the table's NOT NULL and the switch back restores it: what only a
+/// partition asks of its rows would not come back.
+async fn mandatory_in_partitions(client: &Client, plan: &Plan) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "select format('%I is NOT NULL in partition %s alone', a.attname, a.attrelid::regclass)
+             from pg_partition_tree($1::oid::regclass) p
+             join pg_attribute a on a.attrelid = p.relid
+             join pg_attribute t on t.attrelid = $1 and t.attname = a.attname
+             where a.attname::text = any($2) and not a.attisdropped
+               and a.attnotnull and not t.attnotnull
+             order by 1",
+            &[&plan.source.oid, &plan.module.moved],
+        )
+        .await?;
+    Ok(rows.iter().map(|r| r.get(0)).collect())
+}
+
+/// A check of the moved columns alone can be tried: with nothing in them.
+async fn refusing_constraints(client: &Client, plan: &Plan) -> Result<Vec<String>> {
+    let moved = &plan.module.moved;
     let checks = client
         .query(
-            "select k.conname::text, crossfade.expression_of(k.conbin, k.conrelid)
+            "select k.conname::text, crossfade.expression_of(k.conbin, k.conrelid),
+                    case when k.conrelid <> $1 then format(' of partition %s', k.conrelid::regclass) else '' end
              from pg_constraint k
-             where k.conrelid = $1 and k.contype = 'c' and k.conname not like 'crossfade\\_not\\_null\\_%'
+             where (k.conrelid = $1
+                    or k.coninhcount = 0 and k.conrelid in (select relid from pg_partition_tree($1::oid::regclass)))
+               and k.contype = 'c' and k.conname not like 'crossfade\\_not\\_null\\_%'
                and (select array_agg(attname::text) from pg_attribute
                     where attrelid = k.conrelid and attnum = any(k.conkey)) <@ $2::text[]
-             order by 1",
+             order by 3, 1",
             &[&plan.source.oid, moved],
         )
         .await?;
@@ -90,26 +132,52 @@ async fn refusing_null(client: &Client, plan: &Plan) -> Result<Check> {
         .filter(|c| moved.contains(&c.name))
         .map(|c| format!("{} as {}", c.cast("null"), c.quoted()))
         .collect();
+    let mut found = Vec::new();
     for row in &checks {
-        let (name, expression): (String, String) = (row.get(0), row.get(1));
+        let (name, expression, place): (String, String, String) =
+            (row.get(0), row.get(1), row.get(2));
         let sql = format!(
             "select ({expression}) is false from (select {}) r",
             nothing.join(", ")
         );
         if client.query_one(&sql, &[]).await?.get(0) {
-            found.push(format!("constraint {} refuses NULL", quote(&name)));
+            found.push(format!("constraint {}{place} refuses NULL", quote(&name)));
         }
     }
-    Ok(check(
-        "optional_columns",
-        found.is_empty(),
-        if found.is_empty() {
-            "the moved columns can be left out".to_owned()
-        } else {
-            found.join(", ")
-        },
-        "drop the identity, the NOT NULL of the domain or the constraint first: after the switch the application leaves these columns out",
-    ))
+    Ok(found)
+}
+
+/// An INSERT of the old form that names no moved column is one of the new form, and nobody
+/// can tell them apart. Where one of the columns has to be named there is none.
+async fn left_out(client: &Client, plan: &Plan) -> Result<Option<Check>> {
+    let row = client
+        .query_one(
+            "select bool_and(not a.attnotnull or a.atthasdef),
+                    string_agg(quote_ident(a.attname::text), ', ' order by a.attnum)
+                        filter (where a.atthasdef)
+             from pg_attribute a
+             where a.attrelid = $1 and a.attname::text = any($2) and not a.attisdropped",
+            &[&plan.source.oid, &plan.module.moved],
+        )
+        .await?;
+    if row.get::<_, Option<bool>>(0) != Some(true) {
+        return Ok(None);
+    }
+    let defaults = row
+        .get::<_, Option<String>>(1)
+        .map(|names| format!(", and the default of {names} is not written any more"))
+        .unwrap_or_default();
+    let mut note = check(
+        "inserts_without_moved_columns",
+        true,
+        format!(
+            "an INSERT of the old form that leaves all moved columns out is not refused after the switch: no row is made of it in {}{defaults}",
+            super::instead(plan)
+        ),
+        "",
+    );
+    note.verdict = Verdict::Note;
+    Ok(Some(note))
 }
 
 /// What goes with the columns, or stands in the way, when the contract migration drops
