@@ -17,7 +17,7 @@ create table crossfade.moved_default (
 -- SECURITY DEFINER, as with guard_delete: who writes the row may not be allowed to read
 -- the new tables; and it runs SQL that its caller gives it.
 create function crossfade.guard_current() returns trigger language plpgsql
-    security definer set search_path = pg_catalog
+    security definer set search_path = pg_catalog, pg_temp
     set datestyle = 'ISO' set intervalstyle = 'postgres' set extra_float_digits = '1'
     set bytea_output = 'hex' set timezone = 'UTC' set standard_conforming_strings = 'on'
     set xmloption = 'content' set array_nulls = 'on' as $$
@@ -48,7 +48,7 @@ revoke execute on function crossfade.guard_current() from public;
 -- row's new and old form ($1, $2) that the columns are changed, and the columns without a
 -- value.
 create function crossfade.guard_moving() returns trigger language plpgsql
-    set search_path = pg_catalog as $$
+    set search_path = pg_catalog, pg_temp as $$
 declare
     stays boolean;
     is_changed boolean;
@@ -69,3 +69,29 @@ begin
     end if;
     return jsonb_populate_record(new, tg_argv[3]::jsonb);
 end $$;
+
+-- As before, and under the search path that the condition was written for, where the
+-- trigger names one: types and operators of the key need not be the server's own. pg_temp
+-- last, or the caller's temporary types would come before all others.
+create or replace function crossfade.guard_delete() returns trigger language plpgsql
+    security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    left_behind boolean;
+begin
+    if current_setting('crossfade.session', true) = 'on' then
+        return null;
+    end if;
+    if tg_nargs > 2 then
+        perform set_config('search_path', tg_argv[2], true);
+    end if;
+    execute 'select ' || tg_argv[0] into left_behind using old;
+    if left_behind then
+        raise exception 'crossfade: a deleted row of table %.% has rows in %',
+            pg_catalog.quote_ident(tg_table_schema), pg_catalog.quote_ident(tg_table_name),
+            tg_argv[1]
+            using errcode = '55000', hint = 'Delete those as well.';
+    end if;
+    return null;
+end $$;
+
+alter function crossfade.guard_target() set search_path = pg_catalog, pg_temp;

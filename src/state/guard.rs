@@ -193,7 +193,7 @@ pub struct Columns<'a> {
     /// A condition on a row, `$1`: what it has in the moved columns is what the new tables
     /// hold.
     pub current: String,
-    /// The search path for `current`.
+    /// The search path for these two conditions.
     pub path: String,
     /// The columns of the row's key, quoted, where a change of them can take it to another
     /// partition; and the moved columns without a value, as JSON.
@@ -224,10 +224,36 @@ const COLUMN_TRIGGERS: [&str; 5] = [
 /// As [`target`].
 pub async fn columns<C: GenericClient>(client: &C, guarded: &Columns<'_>) -> Result<()> {
     remove_columns(client, guarded.table).await?;
+    understood(client, guarded).await?;
     client
         .batch_execute(&columns_sql(guarded))
         .await
         .context(format!("guarding columns of {}", guarded.table))
+}
+
+/// Tries the conditions, of no row: a name that is not found under their search path would
+/// be so to everybody who writes the table from now on.
+async fn understood<C: GenericClient>(client: &C, guarded: &Columns<'_>) -> Result<()> {
+    let conditions = [&guarded.left_behind, &guarded.current].map(|c| c.replace("($1)", "(r)"));
+    let before: String = client
+        .query_one("select pg_catalog.current_setting('search_path')", &[])
+        .await?
+        .get(0);
+    let path = "select pg_catalog.set_config('search_path', $1, true)";
+    client.query_one(path, &[&guarded.path]).await?;
+    client
+        .batch_execute(&format!(
+            "select {} from {} r limit 0",
+            conditions.join(", "),
+            guarded.table.sql()
+        ))
+        .await
+        .context(format!(
+            "trying the guard of moved columns of {}",
+            guarded.table
+        ))?;
+    client.query_one(path, &[&before]).await?;
+    Ok(())
 }
 
 fn columns_sql(guarded: &Columns<'_>) -> String {
@@ -255,12 +281,13 @@ fn columns_sql(guarded: &Columns<'_>) -> String {
          when (not ({changed})) execute function crossfade.guard_current({told}, {}, {});
          create constraint trigger {delete} after delete on {table}
          deferrable initially deferred for each row
-         execute function crossfade.guard_delete({}, {});",
+         execute function crossfade.guard_delete({}, {}, {});",
         any.join(" or "),
         ident::literal(&guarded.current),
         ident::literal(&guarded.path),
         ident::literal(&guarded.left_behind),
         ident::literal(guarded.instead),
+        ident::literal(&guarded.path),
     );
     let mut made = vec![update, insert, current, delete];
     if let Some((key, nothing)) = &guarded.moving {

@@ -4,6 +4,7 @@
 //! stream back keeps them up; everything else of the table is written on. Nothing is
 //! renamed.
 
+pub(super) mod optional;
 mod partitions;
 
 use tokio_postgres::Client;
@@ -95,21 +96,28 @@ impl<'a> Moved<'a> {
         guard::columns(client, &guarded).await
     }
 
-    /// A search path under which the types of the key and of the moved columns have the names
-    /// that they are bound by, and the operators on them are found.
+    /// A search path under which the types of the keys and of the moved columns have the
+    /// names that they are bound by, and the operators on them are found.
     async fn path(&self, client: &Client) -> Result<String> {
         let mut names = self.names();
         names.extend(self.plan.key_columns().map(|c| c.name.as_str()));
+        let mut tables = vec![self.plan.source.oid; names.len()];
+        for (_, target) in self.plan.row_targets() {
+            names.extend(target.key.iter().map(String::as_str));
+            tables.resize(names.len(), target.table.oid);
+        }
         let rows = client
             .query(
                 "select distinct quote_ident(n.nspname::text)
-                 from pg_attribute a join pg_type t on t.oid = a.atttypid
+                 from unnest($1::oid[], $2::text[]) as c(relation, name)
+                 join pg_attribute a on a.attrelid = c.relation and a.attname::text = c.name
+                      and not a.attisdropped
+                 join pg_type t on t.oid = a.atttypid
                  left join pg_type b on b.oid = t.typbasetype
                  left join pg_type e on e.oid in (t.typelem, b.typelem) and e.oid <> 0
                  join pg_namespace n on n.oid in (t.typnamespace, b.typnamespace, e.typnamespace)
-                 where a.attrelid = $1 and a.attname::text = any($2) and not a.attisdropped
-                   and n.nspname <> 'pg_catalog' order by 1",
-                &[&self.plan.source.oid, &names],
+                 where n.nspname <> 'pg_catalog' order by 1",
+                &[&tables, &names],
             )
             .await?;
         // pg_temp last: else anybody's temporary type would come before all others.
