@@ -88,7 +88,13 @@ pub async fn run(context: &Context, verb: Verb, args: &Args) -> Result<ExitCode>
         Verb::Finish => None,
         Verb::Abort => strategy::afterwards(&config, &info, row.id, Direction::Back).await,
     };
+    // Read while the state still tells of them.
+    let constraints = match verb {
+        Verb::Finish => Vec::new(),
+        Verb::Abort => strategy::mandatory::left_behind(&client, row.id).await?,
+    };
     let mut left = clean(&mut client, &config, &row, verb).await?;
+    left.extend(constraints);
     left.extend(
         unfinished
             .filter(|check| !check.passed())

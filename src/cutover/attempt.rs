@@ -454,7 +454,9 @@ impl Body<'_> {
             verify::Outcome::Undecided => Err(Failure::Again(
                 "rows that cannot be converted are not in quarantine yet".to_owned(),
             )),
-            verify::Outcome::Different => Err(Failure::Refused(differ(&found))),
+            verify::Outcome::Different => {
+                Err(Failure::Refused(differ(&found, self.prepared.direction)))
+            }
         }
     }
 

@@ -192,7 +192,7 @@ async fn ready(
         &verify::Options::default(),
     )
     .await?;
-    Ok((found.outcome() == verify::Outcome::Different).then(|| differ(&found)))
+    Ok((found.outcome() == verify::Outcome::Different).then(|| differ(&found, prepared.direction)))
 }
 
 /// The hook before the switch. Its counterpart is owed from before it is begun: it may

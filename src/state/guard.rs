@@ -190,13 +190,23 @@ pub struct Columns<'a> {
     pub instead: &'a str,
     /// A condition on a deleted row, `$1`: rows of the new tables stay behind.
     pub left_behind: String,
+    /// A condition on a row, `$1`: what it has in the moved columns is what the new tables
+    /// hold.
+    pub current: String,
+    /// The search path for these two conditions.
+    pub path: String,
+    /// The columns of the row's key, quoted, where a change of them can take it to another
+    /// partition; and the moved columns without a value, as JSON.
+    pub moving: Option<(Vec<String>, String)>,
 }
 
 /// The triggers of [`columns`].
-const COLUMN_TRIGGERS: [&str; 3] = [
+const COLUMN_TRIGGERS: [&str; 5] = [
     "crossfade_guard_columns",
     "crossfade_guard_columns_delete",
     "crossfade_guard_columns_insert",
+    "crossfade_guard_columns_current",
+    "crossfade_guard_columns_moving",
 ];
 
 /// Keeps everybody but crossfade's sessions from writing moved columns. Rows that
@@ -206,58 +216,105 @@ const COLUMN_TRIGGERS: [&str; 3] = [
 /// row is made: a trigger of the application's own may set a column that its UPDATE
 /// does not name, and may run after any other that runs before.
 ///
+/// An UPDATE that names moved columns and leaves them as they are is looked at row by row:
+/// it may have computed their values from ones that the new tables no longer hold, or do
+/// not hold yet.
+///
 /// # Errors
 /// As [`target`].
 pub async fn columns<C: GenericClient>(client: &C, guarded: &Columns<'_>) -> Result<()> {
     remove_columns(client, guarded.table).await?;
+    understood(client, guarded).await?;
     client
         .batch_execute(&columns_sql(guarded))
         .await
         .context(format!("guarding columns of {}", guarded.table))
 }
 
+/// Tries the conditions, of no row: a name that is not found under their search path would
+/// be so to everybody who writes the table from now on.
+async fn understood<C: GenericClient>(client: &C, guarded: &Columns<'_>) -> Result<()> {
+    let conditions = [&guarded.left_behind, &guarded.current].map(|c| c.replace("($1)", "(r)"));
+    let before: String = client
+        .query_one("select pg_catalog.current_setting('search_path')", &[])
+        .await?
+        .get(0);
+    let path = "select pg_catalog.set_config('search_path', $1, true)";
+    client.query_one(path, &[&guarded.path]).await?;
+    client
+        .batch_execute(&format!(
+            "select {} from {} r limit 0",
+            conditions.join(", "),
+            guarded.table.sql()
+        ))
+        .await
+        .context(format!(
+            "trying the guard of moved columns of {}",
+            guarded.table
+        ))?;
+    client.query_one(path, &[&before]).await?;
+    Ok(())
+}
+
 fn columns_sql(guarded: &Columns<'_>) -> String {
     let table = guarded.table.sql();
     let names = guarded.names.join(", ");
-    let [update, delete, insert] = COLUMN_TRIGGERS;
-    let function = format!(
-        "crossfade.guard_columns({}, {})",
+    let [update, delete, insert, current, moving] = COLUMN_TRIGGERS;
+    let told = format!(
+        "{}, {}",
         ident::literal(&names),
         ident::literal(guarded.instead)
     );
-    let row = |prefix: &str| -> String {
-        let values: Vec<_> = guarded
-            .names
-            .iter()
-            .map(|n| format!("{prefix}.{n}"))
-            .collect();
-        values.join(", ")
-    };
+    let function = format!("crossfade.guard_columns({told})");
     let any: Vec<_> = guarded
         .names
         .iter()
         .map(|n| format!("new.{n} is not null"))
         .collect();
+    let changed = changed(&guarded.names, "new", "old");
     let mut sql = format!(
         "create trigger {update} after update on {table} for each row
-         when (row({})::record *<> row({})::record) execute function {function};
+         when ({changed}) execute function {function};
          create trigger {insert} after insert on {table} for each row
          when ({}) execute function {function};
+         create trigger {current} after update of {names} on {table} for each row
+         when (not ({changed})) execute function crossfade.guard_current({told}, {}, {});
          create constraint trigger {delete} after delete on {table}
          deferrable initially deferred for each row
-         execute function crossfade.guard_delete({}, {});",
-        row("new"),
-        row("old"),
+         execute function crossfade.guard_delete({}, {}, {});",
         any.join(" or "),
+        ident::literal(&guarded.current),
+        ident::literal(&guarded.path),
         ident::literal(&guarded.left_behind),
         ident::literal(guarded.instead),
+        ident::literal(&guarded.path),
     );
-    for trigger in COLUMN_TRIGGERS {
+    let mut made = vec![update, insert, current, delete];
+    if let Some((key, nothing)) = &guarded.moving {
+        sql.push_str(&format!(
+            "create trigger {moving} before update on {table} for each row
+             when ({}) execute function crossfade.guard_moving({told}, {}, {});",
+            self::changed(key, "new", "old"),
+            ident::literal(&self::changed(&guarded.names, "($1)", "($2)")),
+            ident::literal(nothing),
+        ));
+        made.push(moving);
+    }
+    for trigger in made {
         sql.push_str(&format!(
             "alter table {table} enable always trigger {trigger};"
         ));
     }
     sql
+}
+
+/// That two rows differ in columns, to the byte.
+fn changed(columns: &[String], new: &str, old: &str) -> String {
+    let row = |prefix: &str| -> String {
+        let values: Vec<_> = columns.iter().map(|c| format!("{prefix}.{c}")).collect();
+        values.join(", ")
+    };
+    format!("row({})::record *<> row({})::record", row(new), row(old))
 }
 
 /// The statements that remove the guard of moved columns, whoever runs them.

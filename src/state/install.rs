@@ -32,6 +32,7 @@ const STEPS: &[(i32, &str, &str, &str)] = &[
     step!(9, "publication", "0009_publication"),
     step!(10, "strategy", "0010_strategy"),
     step!(11, "database", "0011_database"),
+    step!(12, "columns", "0012_columns"),
 ];
 
 /// Brings the schema up to this version; safe to run twice and at the same time.

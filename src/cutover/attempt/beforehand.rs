@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::Learned;
+use crate::cutover::Direction;
 use crate::cutover::switch::Prepared;
 use crate::error::Result;
 use crate::failpoint;
@@ -35,7 +36,8 @@ pub async fn verify_late(prepared: &Prepared<'_>) -> Option<String> {
     }
     let options = verify::Options::default();
     match verify::verify_changed(&prepared.info, &prepared.subject(), &options).await {
-        Ok(found) => (found.outcome() == verify::Outcome::Different).then(|| differ(&found)),
+        Ok(found) => (found.outcome() == verify::Outcome::Different)
+            .then(|| differ(&found, prepared.direction)),
         Err(e) => {
             tracing::debug!(error = %e, "what changed is left to the locks");
             None
@@ -86,9 +88,27 @@ pub fn left_behind(rows: usize) -> String {
 
 /// What is said of rows that the last verification did not see as they are.
 #[must_use]
-pub fn differ(found: &verify::Report) -> String {
+pub fn differ(found: &verify::Report, direction: Direction) -> String {
+    let command = match direction {
+        Direction::Forward => "crossfade verify",
+        Direction::Back => "crossfade verify --reverse",
+    };
     format!(
-        "{} rows changed since the last verification differ: run `crossfade verify`",
+        "{} rows changed since the last verification differ: `{command}` names them",
         found.count()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_for_differences_is_told_the_command_that_shows_them() {
+        let found = verify::Report::default();
+        assert!(differ(&found, Direction::Forward).ends_with("`crossfade verify` names them"));
+        assert!(
+            differ(&found, Direction::Back).ends_with("`crossfade verify --reverse` names them")
+        );
+    }
 }

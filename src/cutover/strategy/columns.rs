@@ -4,13 +4,16 @@
 //! stream back keeps them up; everything else of the table is written on. Nothing is
 //! renamed.
 
+pub(super) mod optional;
+mod partitions;
+
 use tokio_postgres::Client;
 
 use super::{Direction, instead};
 use crate::error::{Context, Result};
-use crate::pg::catalog::Column;
+use crate::pg::catalog::{Column, TableKind};
 use crate::pg::quote;
-use crate::state::guard;
+use crate::state::{ChunkTable, guard};
 use crate::transform::Plan;
 
 /// Moves the module's columns, or gives them back, in the switch's open transaction
@@ -81,11 +84,47 @@ impl<'a> Moved<'a> {
             )
             .await
             .context(format!("remembering the moved columns of {}", self.plan.source.name))?;
+        let was = remembered(client, self.source_id).await?;
+        partitions::remember(client, self.plan, self.source_id).await?;
         client
             .batch_execute(&self.forward_sql())
             .await
             .context(format!("moving columns of {}", self.plan.source.name))?;
-        guard::columns(client, &self.guard()).await
+        partitions::lift_not_null(client, self.plan).await?;
+        let mandatory: Vec<_> = was.into_iter().filter(|w| w.not_null).collect();
+        let guarded = self.guard(&mandatory, self.path(client).await?);
+        guard::columns(client, &guarded).await
+    }
+
+    /// A search path under which the types of the keys and of the moved columns have the
+    /// names that they are bound by, and the operators on them are found.
+    async fn path(&self, client: &Client) -> Result<String> {
+        let mut names = self.names();
+        names.extend(self.plan.key_columns().map(|c| c.name.as_str()));
+        let mut tables = vec![self.plan.source.oid; names.len()];
+        for (_, target) in self.plan.row_targets() {
+            names.extend(target.key.iter().map(String::as_str));
+            tables.resize(names.len(), target.table.oid);
+        }
+        let rows = client
+            .query(
+                "select distinct quote_ident(n.nspname::text)
+                 from unnest($1::oid[], $2::text[]) as c(relation, name)
+                 join pg_attribute a on a.attrelid = c.relation and a.attname::text = c.name
+                      and not a.attisdropped
+                 join pg_type t on t.oid = a.atttypid
+                 left join pg_type b on b.oid = t.typbasetype
+                 left join pg_type e on e.oid in (t.typelem, b.typelem) and e.oid <> 0
+                 join pg_namespace n on n.oid in (t.typnamespace, b.typnamespace, e.typnamespace)
+                 where n.nspname <> 'pg_catalog' order by 1",
+                &[&tables, &names],
+            )
+            .await?;
+        // pg_temp last: else anybody's temporary type would come before all others.
+        let mut path = vec!["pg_catalog".to_owned()];
+        path.extend(rows.iter().map(|r| r.get(0)));
+        path.push("pg_temp".to_owned());
+        Ok(path.join(", "))
     }
 
     /// Gives the columns back: no guard, the old default, and NOT NULL as a check that
@@ -97,7 +136,8 @@ impl<'a> Moved<'a> {
         client
             .batch_execute(&self.back_sql(&was))
             .await
-            .context(format!("giving back columns of {}", self.plan.source.name))
+            .context(format!("giving back columns of {}", self.plan.source.name))?;
+        partitions::give_back(client, self.plan, self.source_id).await
     }
 
     fn forward_sql(&self) -> String {
@@ -139,7 +179,7 @@ impl<'a> Moved<'a> {
         sql
     }
 
-    fn guard(&self) -> guard::Columns<'_> {
+    fn guard(&self, mandatory: &[Remembered], path: String) -> guard::Columns<'_> {
         let keys: Vec<_> = self.plan.key_columns().map(Column::quoted).collect();
         let same: Vec<_> = keys.iter().map(|k| format!("s.{k} = ($1).{k}")).collect();
         let left: Vec<_> = self
@@ -165,8 +205,19 @@ impl<'a> Moved<'a> {
                 )
             })
             .collect();
+        let moving = (self.plan.source.kind == TableKind::Partitioned).then(|| {
+            let nothing: serde_json::Map<_, _> = self
+                .columns
+                .iter()
+                .map(|c| (c.name.clone(), serde_json::Value::Null))
+                .collect();
+            (keys.clone(), serde_json::Value::Object(nothing).to_string())
+        });
         guard::Columns {
             table: &self.plan.source.name,
+            current: self.current(mandatory),
+            path,
+            moving,
             names: self.columns.iter().map(|c| c.quoted()).collect(),
             instead: &self.instead,
             left_behind: format!(
@@ -176,6 +227,47 @@ impl<'a> Moved<'a> {
                 same.join(" and ")
             ),
         }
+    }
+
+    /// That a row, `$1`, has in the moved columns what the reverse makes of the new tables'
+    /// present rows. Without a value where there has always been one it waits to be rebuilt.
+    /// Without a reverse nothing keeps these columns up, and nothing tells.
+    fn current(&self, mandatory: &[Remembered]) -> String {
+        if self.plan.reverse.is_none() {
+            return "false".to_owned();
+        }
+        let same: Vec<_> = self
+            .columns
+            .iter()
+            .map(|c| {
+                format!(
+                    "row(($1).{0})::text is not distinct from row({1})::text",
+                    c.quoted(),
+                    c.hold(&format!("b.{}", c.quoted()))
+                )
+            })
+            .collect();
+        let on: Vec<_> = self
+            .plan
+            .key_columns()
+            .map(|c| format!("b.{0} = ($1).{0}", c.quoted()))
+            .collect();
+        let empty: Vec<_> = self
+            .columns
+            .iter()
+            .map(|c| format!("($1).{} is null", c.quoted()))
+            .collect();
+        let filled: String = mandatory
+            .iter()
+            .map(|w| format!(" and ($1).{} is not null", quote(&w.name)))
+            .collect();
+        format!(
+            "coalesce((select bool_and({}) from {} b where {}), {}){filled}",
+            same.join(" and "),
+            ChunkTable::back_view(self.source_id),
+            on.join(" and "),
+            empty.join(" and ")
+        )
     }
 }
 

@@ -59,6 +59,31 @@ pub async fn restore(info: &ConnInfo, migration: i32) -> Result<usize> {
     Ok(done)
 }
 
+/// What stays behind where columns are never made NOT NULL again, since the migration is
+/// given up, and what is to be done by hand then.
+///
+/// # Errors
+/// Connection errors.
+pub async fn left_behind(client: &Client, migration: i32) -> Result<Vec<String>> {
+    let columns = pending(client, migration).await?;
+    Ok(columns
+        .iter()
+        .filter(|column| column.checked)
+        .map(|column| {
+            let (table, check) = (column.table.sql(), &column.check);
+            format!(
+                "constraint {check} of {}, in place of NOT NULL for {}: once every row has a value, \
+                 `ALTER TABLE {table} VALIDATE CONSTRAINT {check}`, \
+                 `ALTER TABLE {table} ALTER {} SET NOT NULL`, \
+                 `ALTER TABLE {table} DROP CONSTRAINT {check}`",
+                column.table,
+                quote(&column.name),
+                quote(&column.name),
+            )
+        })
+        .collect())
+}
+
 /// Only of a migration that is not switched: there the columns are to be left out.
 async fn pending(client: &Client, migration: i32) -> Result<Vec<Column>> {
     let rows = client
