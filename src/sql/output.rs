@@ -4,7 +4,7 @@ use squawk_syntax::ast::{self, AstNode};
 use squawk_syntax::column_name::ColumnName;
 use squawk_syntax::{SourceFile, SyntaxKind as K, SyntaxNode};
 
-use super::tree::{child, name};
+use super::tree::{child, name, text};
 
 /// Columns as far as a text tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,11 @@ fn query(node: &SyntaxNode) -> Option<Output> {
         open: false,
     };
     for target in targets.children().filter_map(ast::Target::cast) {
+        // Of a table's or a row's `*` nothing is inferred but that there is one.
+        if text(target.syntax()).ends_with('*') {
+            made.open = true;
+            continue;
+        }
         match ColumnName::from_target(target) {
             Some((ColumnName::Star, _)) | None => made.open = true,
             Some((column, _)) => made.names.extend(column.to_string()),
