@@ -120,7 +120,6 @@ fn what_is_written_after_the_contract_outlives_the_way_down() {
         &shop,
         &Folder {
             migrations: folder.migrations[..contract].to_vec(),
-            ..folder
         },
         0,
     );
@@ -214,7 +213,6 @@ fn rows_that_disagree_return_as_they_were() {
     let release = place(&made, "release_");
     let rest = Folder {
         migrations: folder.migrations[..=release].to_vec(),
-        ..folder
     };
     down_to(&shop, &rest, 0);
     assert_eq!(

@@ -131,7 +131,7 @@ pub fn refuse(database: &Database, of: &Table, column: &str) -> Result<(), Strin
         "a CHECK mentions it"
     } else {
         carry::refuse(of, &old.name)?;
-        return trigger::refuse(database, of, &[old.name.clone()]);
+        return trigger::refuse(database, of, std::slice::from_ref(&old.name));
     };
     Err(format!("{}.{}: {why}", of.name, old.name))
 }

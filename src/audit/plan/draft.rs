@@ -259,7 +259,7 @@ impl<'a> Draft<'a> {
         convert::refuse(self.database, of, column)?;
         self.is_free(table, column)?;
         let change = convert::column(of, column, conversion, &mut self.names)?;
-        Ok(vec![Piece::Change(change)])
+        Ok(vec![Piece::Change(Box::new(change))])
     }
 
     fn foreign_key(&mut self, fix: &Fix) -> std::result::Result<Vec<Piece<'a>>, String> {

@@ -15,7 +15,7 @@ use crate::pg::QualifiedName;
 /// What is planned for a finding.
 pub enum Piece<'a> {
     Migration(Migration),
-    Change(Change<'a>),
+    Change(Box<Change<'a>>),
     Index(Wanted<'a>),
 }
 
@@ -33,7 +33,7 @@ impl Draft<'_> {
         let changes: Vec<&Change<'_>> = pieces
             .iter()
             .filter_map(|(p, _)| match p {
-                Piece::Change(change) => Some(change),
+                Piece::Change(change) => Some(change.as_ref()),
                 _ => None,
             })
             .collect();
