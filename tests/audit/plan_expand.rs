@@ -197,7 +197,7 @@ fn of_two_foreign_keys_that_do_different_things_none_is_dropped() {
     assert!(!dir.join("migrations").exists());
     let readme = std::fs::read_to_string(dir.join("README.md")).unwrap();
     assert!(
-        readme.contains("decide whether sweep or protect is meant"),
+        readme.contains("decide which of sweep and protect is meant"),
         "{readme}"
     );
 }
