@@ -186,6 +186,7 @@ impl Worker {
 
     /// Waits until the applier has passed the present end of the log.
     async fn wait_for_applier(&self) -> Result<()> {
+        failpoint::hit("copy.waits_for_applier").await;
         let row = self
             .session
             .client

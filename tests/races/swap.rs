@@ -91,7 +91,8 @@ async fn swapped_across_the_fence(constraint: &str, says: &str) {
     let world = with(constraint).await;
     let write = Point::new(&world, "apply.before_write");
     let claim = Point::new(&world, "copy.before_claim");
-    let _daemon = daemon(&world, &[&claim, &write], None);
+    let waits = Point::new(&world, "copy.waits_for_applier");
+    let _daemon = daemon(&world, &[&claim, &write, &waits], None);
     claim.reached().await;
     // Above the highest key, so it counts as copied and is applied at once.
     world
@@ -110,7 +111,10 @@ async fn swapped_across_the_fence(constraint: &str, says: &str) {
         log.contains(&format!("crossfade copy 1 ERROR:  {says}"))
     })
     .await;
+    // Not before the copier has seen that it is the applier's turn.
+    waits.reached().await;
     write.release();
+    waits.release();
     world.settled().await;
     assert_equal(&world).await;
 }
